@@ -1,0 +1,72 @@
+"""Whether the tensors of a checkpoint are exactly the parameters of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bsmamba2.config import ModelConfig
+from bsmamba2.errors import CheckpointError
+from bsmamba2.model import BandSplitSeparator
+
+LISTED = 8  # keys shown of each sort
+
+
+def require_fit(state: Mapping[str, Tensor], config: ModelConfig, inferred: Mapping[str, Any], where: str) -> None:
+    """Raise one CheckpointError that lists every missing, extra and misshapen key, with the likeliest cause.
+
+    `inferred` holds the `ModelConfig` fields that the tensors themselves suggest.
+    """
+    with torch.device("meta"):
+        expected = {key: tuple(value.shape) for key, value in BandSplitSeparator(config).state_dict().items()}
+    missing = [f"{key} {_shape(shape)}" for key, shape in expected.items() if key not in state]
+    extra = [f"{key} {_shape(value.shape)}" for key, value in state.items() if key not in expected]
+    misshapen = [
+        f"{key}: expected {_shape(shape)}, found {_shape(state[key].shape)}"
+        for key, shape in expected.items()
+        if key in state and tuple(state[key].shape) != shape
+    ]
+    if not (missing or extra or misshapen):
+        return
+    lines = [f"{where}: the tensors are not those of the network its configuration describes"]
+    for title, keys in (("missing", missing), ("not expected", extra), ("of another shape", misshapen)):
+        if keys:
+            shown = keys[:LISTED] + ([f"... and {len(keys) - LISTED} more"] if len(keys) > LISTED else [])
+            lines += [f"  {len(keys)} {title}:", *(f"    {line}" for line in shown)]
+    lines.append(f"  likeliest cause: {_cause(config, inferred, missing, extra)}")
+    raise CheckpointError("\n".join(lines))
+
+
+def require_numbers(state: Mapping[str, Tensor], where: str) -> None:
+    """Raise CheckpointError unless every tensor holds finite floating-point numbers."""
+    for key, value in state.items():
+        if not value.is_floating_point():
+            raise CheckpointError(f"{where}: {key} holds {value.dtype}: expected floating-point numbers")
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{where}: {key} holds NaN or Inf: the training run that wrote it had diverged")
+
+
+def _cause(config: ModelConfig, inferred: Mapping[str, Any], missing: list[str], extra: list[str]) -> str:
+    differing = [
+        f"{field} {_short(getattr(config, field))} in the configuration, {_short(value)} in the tensors"
+        for field, value in inferred.items()
+        if getattr(config, field) != value
+    ]
+    if differing:
+        return "the configuration belongs to another network (" + "; ".join(differing[:4]) + ")"
+    if any(".mlp" in key or "norm2" in key for key in extra):
+        return "it was trained with mamba_gmlp or another option that is not supported"
+    if missing and not extra:
+        return "the file is incomplete: it was cut, or only part of the network was saved"
+    return "it was written by other code than the official BSMamba2 or MSST's copy of it"
+
+
+def _short(value: Any) -> str:
+    return f"of {len(value)} entries" if isinstance(value, tuple) else str(value)
+
+
+def _shape(shape: Any) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

@@ -1,0 +1,120 @@
+"""What a configuration says about a network: the official yaml, the yaml of MSST, or our own metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bsmamba2.errors import ConfigError
+
+MAX_YAML_BYTES = 1_000_000
+
+# yaml key of the model section -> ModelConfig field
+MODEL_KEYS = {
+    "module_type": "kind",
+    "dim": "dim",
+    "depth": "depth",
+    "freqs_per_bands": "bands",
+    "mask_estimator_depth": "mask_depth",
+    "mlp_expansion_factor": "mask_expansion",
+    "d_state": "d_state",
+    "d_conv": "d_conv",
+    "expand": "expand",
+    "headdim": "headdim",
+    "heads": "heads",
+    "dim_head": "dim_head",
+    "attn_dropout": "attn_dropout",
+    "ff_dropout": "ff_dropout",
+}
+STFT_KEYS = ("n_fft", "win_length", "hop_length")
+
+# Settings that change what the network computes, with the one value that is supported.
+ONLY = {
+    "mamba_gmlp": False,
+    "time_transformer_depth": 1,
+    "freq_transformer_depth": 1,
+    "time_module_depth": 1,
+    "freq_module_depth": 1,
+    "linear_transformer_depth": 0,
+    "stft_normalized": False,
+    "zero_dc": False,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads `!!python/tuple` as a list; every other Python tag stays refused."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.construct_sequence)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a yaml file. Raises ConfigError; nothing in the file is executed."""
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise ConfigError(f"{path}: {path.stat().st_size} bytes: too large for a configuration")
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or type(error).__name__
+        raise ConfigError(f"{path}{line}: not a readable configuration ({problem})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise ConfigError(f"{path}: expected a yaml file with a `model:` section, as the official code or MSST write")
+    return content
+
+
+def settings_from(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`ModelConfig` fields that a configuration states, by its `model`, `audio`, `featurizer` and `training` parts.
+
+    Fields it does not state are absent. The field "stft" is a dict of those `StftConfig` fields it states.
+    Raises ConfigError on a setting this toolkit does not support.
+    """
+    model = _section(config, "model")
+    for key, only in ONLY.items():
+        if key in model and model[key] != only:
+            raise ConfigError(f"{where}: model.{key} is {model[key]!r}: only {only!r} is supported")
+    found: dict[str, Any] = {field: model[key] for key, field in MODEL_KEYS.items() if model.get(key) is not None}
+    if "kind" not in found:
+        found.pop("dim_head", None)  # of attention that may not exist: the tensors tell
+        found.pop("heads", None)
+    if "bands" in found:
+        found["bands"] = _whole_numbers(found["bands"], f"{where}: model.freqs_per_bands")
+    if isinstance(model.get("stereo"), bool):
+        found["channels"] = 2 if model["stereo"] else 1
+
+    stft: dict[str, Any] = {}
+    featurizer, audio = _section(config, "featurizer"), _section(config, "audio")
+    for key in STFT_KEYS:
+        for section, name in ((featurizer, key), (model, f"stft_{key}")):
+            if section.get(name) is not None:
+                stft[key] = section[name]
+    for section in (config, audio, model):
+        if isinstance(section.get("sample_rate"), int):
+            stft["sample_rate"] = section["sample_rate"]
+    if stft:
+        found["stft"] = stft
+
+    training = _section(config, "training")
+    target, instruments = training.get("target_instrument"), training.get("instruments")
+    if isinstance(target, str) and target:
+        found["stems"] = (target,)
+    elif isinstance(instruments, list) and all(isinstance(name, str) for name in instruments):
+        found["stems"] = tuple(instruments)
+    return found
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _whole_numbers(value: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
+        raise ConfigError(f"{where} is {value!r}: expected a list of whole numbers")
+    return tuple(value)

@@ -1,0 +1,170 @@
+"""What a band-split separator is made of: sizes of the network and its spectrogram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from bsmamba2.errors import ConfigError
+
+# 24x2, 12x4, 8x12, 8x24, 8x48, 128 and 129 bins, low to high: the table of the paper (III.A) and of
+# the official code (EuiYeonKim/BSMamba2 @ 42eb8c8), 62 sub-bands over the 1025 bins of n_fft 2048.
+PUBLISHED_BANDS: tuple[int, ...] = (
+    *(2,) * 24,
+    *(4,) * 12,
+    *(12,) * 8,
+    *(24,) * 8,
+    *(48,) * 8,
+    128,
+    129,
+)
+
+KINDS = ("mamba2", "transformer", "mamba2-roformer")
+
+
+@dataclass(frozen=True)
+class StftConfig:
+    """The spectrogram a network was trained on. Lengths in samples, `sample_rate` in Hz."""
+
+    sample_rate: int = 44100
+    n_fft: int = 2048
+    win_length: int = 2048
+    hop_length: int = 441
+    window: str = "hann"  # periodic
+    center: bool = True
+    pad_mode: str = "reflect"
+
+    @property
+    def bins(self) -> int:
+        return self.n_fft // 2 + 1
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "sample_rate", "n_fft", "win_length", "hop_length")
+        if self.n_fft % 2 or self.win_length != self.n_fft:
+            raise ConfigError(
+                f"STFT with n_fft {self.n_fft} and win_length {self.win_length}: "
+                "expected an even n_fft and a window of the same length"
+            )
+        if self.hop_length > self.n_fft // 2:
+            raise ConfigError(
+                f"STFT hop_length {self.hop_length}: expected at most half of n_fft ({self.n_fft // 2}), "
+                "or the inverse transform loses samples"
+            )
+        for name, only in (("window", "hann"), ("center", True), ("pad_mode", "reflect")):
+            if getattr(self, name) != only:
+                raise ConfigError(
+                    f"STFT {name} {getattr(self, name)!r} is not supported: expected {only!r}, "
+                    "as in the official code"
+                )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of a `BandSplitSeparator`; field by field what the official yaml calls `model`.
+
+    `kind` is the official `module_type`: "mamba2" (BSMamba2), "transformer" (BS-RoFormer) or
+    "mamba2-roformer" (Mamba2 along time, attention along sub-bands).
+    """
+
+    kind: str = "mamba2"
+    dim: int = 256
+    depth: int = 6
+    channels: int = 2
+    stems: tuple[str, ...] = ("vocals",)
+    bands: tuple[int, ...] = PUBLISHED_BANDS  # bins of each sub-band, low to high
+    mask_depth: int = 2  # linear layers of each sub-band's mask MLP
+    mask_expansion: int = 4  # its hidden width / dim
+    # Mamba2
+    d_state: int = 128
+    d_conv: int = 4
+    expand: int = 4
+    headdim: int = 64
+    # attention
+    heads: int = 8
+    dim_head: int = 48
+    ff_expansion: int = 4
+    attn_dropout: float = 0.0
+    ff_dropout: float = 0.0
+    stft: StftConfig = field(default_factory=StftConfig)
+
+    @property
+    def has_mamba(self) -> bool:
+        return self.kind in ("mamba2", "mamba2-roformer")
+
+    @property
+    def has_attention(self) -> bool:
+        return self.kind in ("transformer", "mamba2-roformer")
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"module type {self.kind!r} is not known: expected one of {', '.join(KINDS)}")
+        _require_positive(self, "dim", "depth", "mask_depth", "mask_expansion")
+        if self.channels not in (1, 2):
+            raise ConfigError(f"a network of {self.channels} channels: expected 1 (mono) or 2 (stereo)")
+        stems_ok = self.stems and all(isinstance(s, str) and s for s in self.stems)
+        if not stems_ok or len(set(self.stems)) < len(self.stems):
+            raise ConfigError(f"stems {list(self.stems)}: expected at least one name, each one once")
+        if not self.bands or any(not isinstance(w, int) or w <= 0 for w in self.bands):
+            raise ConfigError(f"band table {list(self.bands)}: expected a positive number of bins for each")
+        if sum(self.bands) != self.stft.bins:
+            raise ConfigError(
+                f"the {len(self.bands)} sub-bands hold {sum(self.bands)} bins, but n_fft {self.stft.n_fft} "
+                f"has {self.stft.bins}: the band table and the STFT belong to different networks"
+            )
+        if self.has_mamba:
+            _require_positive(self, "d_state", "d_conv", "expand", "headdim")
+            if self.dim * self.expand % self.headdim:
+                raise ConfigError(
+                    f"Mamba2's inner width {self.dim * self.expand} is not a multiple of headdim {self.headdim}"
+                )
+        if self.has_attention:
+            _require_positive(self, "heads", "dim_head", "ff_expansion")
+            if self.dim_head % 2:
+                raise ConfigError(f"dim_head {self.dim_head}: rotary embedding needs an even number")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, as `from_dict` takes them."""
+        out = asdict(self)
+        return {**out, "stems": list(self.stems), "bands": list(self.bands)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Read what `to_dict` wrote. Raises ConfigError on an unknown key or a wrong type."""
+        values = dict(_checked(cls, data))
+        if "stft" in values:
+            if not isinstance(values["stft"], Mapping):
+                raise ConfigError(f"config key 'stft' is {values['stft']!r}: expected an object")
+            values["stft"] = StftConfig(**_checked(StftConfig, values["stft"]))
+        for name in ("stems", "bands"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+
+def _checked(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`data` with every key a field of `cls` and every value of that field's type."""
+    types = {f.name: str(f.type) for f in fields(cls)}
+    expected: dict[str, tuple[type, ...]] = {
+        "int": (int,),
+        "float": (int, float),
+        "str": (str,),
+        "bool": (bool,),
+        "tuple[str, ...]": (list, tuple),
+        "tuple[int, ...]": (list, tuple),
+    }
+    for name, value in data.items():
+        if name not in types:
+            raise ConfigError(f"config key {name!r} is not known: expected {', '.join(types)}")
+        allowed = expected.get(types[name])
+        wrong_bool = isinstance(value, bool) and types[name] != "bool"
+        if allowed and (not isinstance(value, allowed) or wrong_bool):
+            raise ConfigError(f"config key {name!r} is {value!r}: expected {types[name]}")
+    return data
+
+
+def _require_positive(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise ConfigError(f"{name} is {value!r}: expected a positive whole number")

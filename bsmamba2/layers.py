@@ -1,0 +1,21 @@
+"""The norm that every part of the network but Mamba2 uses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """x / max(||x||, 1e-12) * sqrt(d) * gamma over the last axis d; a zero vector stays zero.
+
+    Source: official `RMSNorm` (F.normalize: the epsilon clamps the norm, it is not added).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = x.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-12)
+        return x / norm * (self.gamma.numel() ** 0.5 * self.gamma)

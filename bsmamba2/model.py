@@ -1,0 +1,103 @@
+"""`BandSplitSeparator`: BSMamba2 and BS-RoFormer, from mixture spectrogram to the spectrograms of the stems.
+
+Parameter names, their order and the values computed are those of EuiYeonKim/BSMamba2 @ 42eb8c8 (`BSModel`).
+Axes: b batch, s stems, c audio channels, t frames, f bins, k sub-bands, d features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bsmamba2.config import ModelConfig
+from bsmamba2.layers import RMSNorm
+from bsmamba2.mamba2 import Mamba2, MambaBlock
+from bsmamba2.roformer import RotaryEmbedding, Transformer
+from bsmamba2.scan import scan_named
+
+
+class BandSplit(nn.Module):
+    """Bins to sub-band features, each sub-band with its own norm and linear layer (paper III.A).
+
+    [b, t, f, c, 2] -> [b, t, k, d]. A sub-band's numbers stand bin by bin, then channel, then real and imaginary.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.widths = [2 * config.channels * bins for bins in config.bands]
+        self.to_features = nn.ModuleList(
+            nn.Sequential(RMSNorm(width), nn.Linear(width, config.dim)) for width in self.widths
+        )
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        parts = mixture.flatten(2).split(self.widths, dim=-1)
+        return torch.stack([to(part) for to, part in zip(self.to_features, parts, strict=True)], dim=2)
+
+
+class MaskEstimator(nn.Module):
+    """Sub-band features to one stem's complex mask (paper III.C): [b, t, k, d] -> [b, t, f, c, 2]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.channels = config.channels
+        hidden = config.dim * config.mask_expansion
+        self.to_freqs = nn.ModuleList()
+        for bins in config.bands:
+            width = 2 * config.channels * bins
+            sizes = [config.dim, *[hidden] * (config.mask_depth - 1), 2 * width]
+            mlp = nn.Sequential()
+            for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+                if i:
+                    mlp.append(nn.Tanh())
+                mlp.append(nn.Linear(fan_in, fan_out))
+            self.to_freqs.append(nn.Sequential(mlp, nn.GLU(dim=-1)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        mask = torch.cat([to(features[:, :, k]) for k, to in enumerate(self.to_freqs)], dim=-1)
+        return mask.unflatten(-1, (-1, self.channels, 2))
+
+
+class BandSplitSeparator(nn.Module):
+    """The whole network: `mixture` [b, t, f, c, 2] -> `stems` [b, s, t, f, c, 2], real and imaginary last."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList()
+        time_rotary = RotaryEmbedding(config.dim_head)
+        band_rotary = RotaryEmbedding(config.dim_head)
+        for _ in range(config.depth):
+            along_time = Transformer(config, time_rotary) if config.kind == "transformer" else MambaBlock(config)
+            along_bands = MambaBlock(config) if config.kind == "mamba2" else Transformer(config, band_rotary)
+            self.layers.append(nn.ModuleList([along_time, along_bands]))
+        self.final_norm = RMSNorm(config.dim)
+        self.band_split = BandSplit(config)
+        self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        features = self.final_norm(self.dual_path(self.band_split(mixture)))
+        masks = torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1)
+        return complex_product(masks, mixture[:, None])
+
+    def dual_path(self, x: Tensor) -> Tensor:
+        """[b, t, k, d] -> [b, t, k, d]: each layer runs along time for every sub-band, then the other way."""
+        for along_time, along_bands in self.layers:  # type: ignore[misc]
+            frames, bands = x.shape[1:3]
+            x = along_time(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
+            x = along_bands(x.flatten(0, 1)).unflatten(0, (-1, frames))
+        return x
+
+    def use_scan(self, name: str) -> BandSplitSeparator:
+        """Choose the form of every Mamba2 scan: "sequential", "chunked" or "kernel" (CUDA). Returns self."""
+        scan_named(name)
+        for module in self.modules():
+            if isinstance(module, Mamba2):
+                module.scan = name
+        return self
+
+
+def complex_product(a: Tensor, b: Tensor) -> Tensor:
+    """Product of complex numbers held as (real, imaginary) in the last axis."""
+    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
+    imaginary = a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]
+    return torch.stack([real, imaginary], dim=-1)

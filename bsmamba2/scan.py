@@ -1,0 +1,142 @@
+"""The selective state space scan of Mamba2 in its three forms, all computing the same function.
+
+For each head, with state S [n, p] starting at zero (Dao & Gu 2024, section 6; mamba_ssm v2.2.2,
+`ssd_chunk_scan_combined_ref`):
+
+    S_t = exp(dt_t A) S_{t-1} + dt_t B_t x_t        y_t = C_t S_t
+
+Shapes, by the axis legend: x [b, l, h, p]; dt [b, l, h], already positive; A [h], negative;
+B and C [b, l, n], shared by all heads; result y [b, l, h, p].
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bsmamba2.errors import ScanError
+
+SCAN_CHUNK = 64  # positions q of one chunk of the block form
+
+# Added to log-decays above the diagonal. exp() of it is exactly 0 in float16 to float64, and unlike
+# -inf it survives a subtraction or a multiplication by 0 without turning into NaN.
+MASKED = -1.0e4
+
+
+def sequential_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """The recurrence, one position after the other: the reference, exact and slow."""
+    state = x.new_zeros(x.shape[0], x.shape[2], b.shape[-1], x.shape[3])  # [b, h, n, p]
+    decay = torch.exp(dt * a)
+    y = []
+    for t in range(x.shape[1]):
+        update = b[:, t, None, :, None] * (dt[:, t, :, None] * x[:, t])[:, :, None, :]
+        state = decay[:, t, :, None, None] * state + update
+        y.append((c[:, t, None, None, :] @ state).squeeze(-2))
+    return torch.stack(y, dim=1)
+
+
+def chunked_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """The block form: products within chunks of q positions, and one state handed from chunk to chunk.
+
+    Heads stand before chunks ([b, h, c, q, ...]) from the start, so that no product's result is
+    permuted before the next product: TensorRT's builder fails on such a permutation.
+    """
+    length, n = x.shape[1], b.shape[-1]
+    q = min(SCAN_CHUNK, length)
+    chunks = -(-length // q)
+    pad = chunks * q - length
+    if pad:  # dt = 0: the state neither decays nor takes anything in
+        x, dt = F.pad(x, (0, 0, 0, 0, 0, pad)), F.pad(dt, (0, 0, 0, pad))
+        b, c = F.pad(b, (0, 0, 0, pad)), F.pad(c, (0, 0, 0, pad))
+    heads, p = x.shape[2], x.shape[3]
+
+    # 1. cut into chunks
+    x = (x * dt[..., None]).reshape(-1, chunks, q, heads, p).permute(0, 3, 1, 2, 4)  # [b, h, c, q, p]
+    log_decay = (dt * a).reshape(-1, chunks, q, heads).permute(0, 3, 1, 2)  # [b, h, c, q]
+    b = b.reshape(-1, 1, chunks, q, n)
+    c = c.reshape(-1, 1, chunks, q, n)
+    total = torch.cumsum(log_decay, dim=-1)
+
+    # 2. within a chunk: y_i = sum over j <= i of (C_i . B_j) exp(total_i - total_j) dt_j x_j
+    y = (_decays(total, total, diagonal=0) * (c @ b.transpose(-1, -2))) @ x  # [b, h, c, q, p]
+
+    if chunks > 1:
+        # 3. what each chunk alone leaves behind at its end
+        to_end = torch.exp(total[..., -1:] - total)
+        states = b.transpose(-1, -2) @ (x * to_end[..., None])  # [b, h, c, n, p]
+
+        # 4. the state each chunk starts from: what all earlier ones left, decayed until its start
+        bounds = torch.cumsum(F.pad(total[..., -1], (1, 0)), dim=-1)  # [b, h, c + 1]
+        carried = _decays(bounds[..., :-1], bounds[..., 1:], diagonal=-1)  # [b, h, c, c]
+        states = (carried @ states.flatten(-2)).reshape(-1, heads, chunks, n, p)
+
+        # 5. what that state adds
+        y = y + (c @ states) * torch.exp(total)[..., None]
+
+    y = y.permute(0, 2, 3, 1, 4).reshape(-1, chunks * q, heads, p)
+    return y[:, :length] if pad else y
+
+
+def _decays(rows: Tensor, columns: Tensor, diagonal: int) -> Tensor:
+    """exp(rows_i - columns_j) where j <= i + diagonal, else 0: [..., q] and [..., q] -> [..., q, q]."""
+    steps = rows.shape[-1]
+    hidden = torch.full((steps, steps), MASKED, dtype=rows.dtype, device=rows.device).triu(diagonal + 1)
+    # A difference that counts is <= 0; the clamp keeps those that do not from overflowing.
+    return torch.exp((rows[..., :, None] - columns[..., None, :]).clamp(max=0) + hidden)
+
+
+def kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """mamba-ssm's Triton kernel. Raises ScanError without mamba-ssm or off CUDA."""
+    scan = _kernel("mamba_ssm.ops.triton.ssd_combined", "mamba_chunk_scan_combined", x)
+    return scan(x, dt, a, b[:, :, None], c[:, :, None], chunk_size=256)
+
+
+def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Causal depthwise convolution and SiLU: x [b, l, d], weight [d, 1, taps], bias [d] -> [b, l, d].
+
+    Tap k multiplies x[t - (taps - 1) + k], with zeros before the start.
+    """
+    taps = weight.shape[-1]
+    padded = F.pad(x.transpose(1, 2), (taps - 1, 0))
+    return F.silu(F.conv1d(padded, weight, bias, groups=x.shape[-1])).transpose(1, 2)
+
+
+def kernel_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`depthwise_conv` by causal-conv1d's kernel. Raises ScanError without it or off CUDA."""
+    conv = _kernel("causal_conv1d", "causal_conv1d_fn", x)
+    return conv(x.transpose(1, 2), weight.squeeze(1), bias, activation="silu").transpose(1, 2)
+
+
+def _kernel(module: str, name: str, x: Tensor) -> Callable[..., Tensor]:
+    if not x.is_cuda:
+        raise ScanError(f"scan 'kernel' got tensors on {x.device}: it runs on CUDA only; choose 'chunked'")
+    try:
+        kernel: Callable[..., Tensor] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ScanError(
+            f"scan 'kernel' needs mamba-ssm and causal-conv1d ({error}): "
+            "pip install 'bsmamba2[mamba]', or choose 'chunked'"
+        ) from error
+    return kernel
+
+
+Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Conv = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+# name -> (scan, causal convolution)
+SCANS: dict[str, tuple[Scan, Conv]] = {
+    "sequential": (sequential_scan, depthwise_conv),
+    "chunked": (chunked_scan, depthwise_conv),
+    "kernel": (kernel_scan, kernel_conv),
+}
+
+
+def scan_named(name: str) -> tuple[Scan, Conv]:
+    """The scan and the convolution that goes with it. Raises ScanError on an unknown name."""
+    if name not in SCANS:
+        raise ScanError(f"scan {name!r} is not known: expected one of {', '.join(SCANS)}")
+    return SCANS[name]

@@ -1,0 +1,60 @@
+"""Whether an ONNX graph keeps the engine contract: operators, names, shapes and types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+from export.errors import ExportError
+from export.to_onnx import OPSET
+from runtime.manifest import INPUT_NAME, OUTPUT_NAME
+
+# Operators that ONNX Runtime, TensorRT and TensorRT-RTX all run. What is not listed was never tried there.
+ALLOWED = frozenset(
+    """Add Clip Concat Constant Conv CumSum Div Erf Exp Expand Flatten Gather Gelu Gemm Greater Identity MatMul Min Mul Neg
+    Pad Pow Reciprocal ReduceMean ReduceSum Reshape Scan Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub
+    Tanh Transpose Unsqueeze Where""".split()
+)
+
+
+def check_graph(model: onnx.ModelProto, frames: int, bins: int, channels: int, stems: int) -> None:
+    """Raise ExportError unless `model` is valid ONNX and keeps the contract of a float32 engine."""
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    if opsets != {"": OPSET} or model.functions:
+        raise ExportError(f"the exported graph uses opsets {opsets}: expected the standard one, {OPSET}, alone")
+    foreign = sorted({node.op_type for node in _nodes(model.graph)} - ALLOWED)
+    if foreign:
+        raise ExportError(f"the exported graph uses operators not known to run everywhere: {', '.join(foreign)}")
+    _check_value(model.graph.input, INPUT_NAME, ["batch", frames, bins, channels, 2])
+    _check_value(model.graph.output, OUTPUT_NAME, ["batch", stems, frames, bins, channels, 2])
+    for tensor in model.graph.initializer:
+        if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL):
+            kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+            raise ExportError(f"the exported graph holds {tensor.name} as {kind}: expected float32 throughout")
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those inside Scan bodies too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
+def _check_value(values: list[onnx.ValueInfoProto], name: str, shape: list[int | str]) -> None:
+    found = [
+        (
+            value.name,
+            value.type.tensor_type.elem_type,
+            [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim],
+        )
+        for value in values
+    ]
+    if found != [(name, onnx.TensorProto.FLOAT, shape)]:
+        raise ExportError(f"the exported graph has {found}: expected one float32 {name} {shape}")

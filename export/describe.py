@@ -1,0 +1,60 @@
+"""The manifest of an engine about to be written."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import asdict
+
+from bsmamba2.checkpoint import Checkpoint
+from runtime import manifest as m
+
+VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+
+def describe(
+    checkpoint: Checkpoint,
+    *,
+    parameters: int,
+    frames: int,
+    batch_max: int,
+    scan: str,
+    target: str,
+    parity: m.Parity,
+) -> m.Manifest:
+    """Everything but the engine file itself, which is not written yet: `engine` is None.
+
+    `parameters` is the number of the network's parameters, shared ones counted once.
+    """
+    config = checkpoint.config
+    bins, channels, stems = config.stft.bins, config.channels, list(config.stems)
+    return m.Manifest(
+        format=m.FORMAT,
+        version=m.VERSION,
+        model=m.Model(
+            kind=config.kind,
+            dim=config.dim,
+            depth=config.depth,
+            channels=channels,
+            stems=stems,
+            bands=list(config.bands),
+            parameters=parameters,
+        ),
+        stft=m.Stft(**asdict(config.stft)),
+        frames=m.Range(frames, frames, frames),
+        batch=m.Range(1, 1, batch_max),
+        precision="fp32",
+        scan=scan,
+        target=target,
+        input=m.Tensor(m.INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
+        output=m.Tensor(m.OUTPUT_NAME, "float32", ["batch", len(stems), frames, bins, channels, 2]),
+        checkpoint=m.Origin(
+            checkpoint.path.name, m.sha256_of(checkpoint.path), checkpoint.layout, checkpoint.weights
+        ),
+        engine=None,
+        builder=m.Builder(
+            name="bsm-export",
+            versions={package: importlib.metadata.version(package) for package in VERSIONS_OF},
+            compute_capabilities=[],
+        ),
+        parity=parity,
+    )

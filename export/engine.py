@@ -1,0 +1,104 @@
+"""`export_engine`: from a checkpoint to NAME.onnx and NAME.json, written only when the engine computes the same."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from bsmamba2.checkpoint import Checkpoint
+from bsmamba2.config import StftConfig
+from export.check_graph import check_graph
+from export.describe import describe
+from export.errors import ExportError
+from export.to_onnx import to_onnx
+from export.verify import verify
+from runtime.manifest import METADATA_KEY, EngineFile, Manifest, sha256_of
+
+SCANS = ("chunked",)
+MAX_BATCH = 64
+PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes: more does not fit one ONNX file
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    engine: Path
+    manifest_path: Path
+    manifest: Manifest
+
+
+def export_engine(
+    checkpoint: Checkpoint,
+    name: Path,
+    *,
+    frames: int,
+    batch_max: int = 8,
+    scan: str = "chunked",
+    report: Callable[[str], None] = lambda step: None,
+) -> Exported:
+    """Write `name`.onnx and `name`.json for chunks of `frames` STFT frames, up to `batch_max` of them at a time.
+
+    `report` is called with the name of each step as it begins. Raises ExportError, and leaves what stood under these
+    names before, when the graph breaks the contract or its output differs from PyTorch's.
+    """
+    config = checkpoint.config
+    _check_options(checkpoint, frames, batch_max, scan)
+    engine, manifest_path = (name.with_name(name.name + suffix) for suffix in (".onnx", ".json"))
+    try:
+        name.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=name.parent, prefix=".bsm-export-") as folder:
+            report("building the network")
+            model = checkpoint.model().use_scan(scan)
+            report("tracing it into a graph")
+            graph = to_onnx(model, frames)
+            report("checking the graph")
+            check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems))
+            part = Path(folder) / engine.name
+            onnx.save(graph, part)
+            parity = verify(model, part, frames, batch_max, report)
+
+            report("writing")
+            manifest = describe(
+                checkpoint,
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                frames=frames,
+                batch_max=batch_max,
+                scan=scan,
+                target="cpu",
+                parity=parity,
+            )
+            onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.to_json()})
+            onnx.save(graph, part)
+            manifest = replace(manifest, engine=EngineFile(engine.name, part.stat().st_size, sha256_of(part)))
+            part_json = Path(folder) / manifest_path.name
+            part_json.write_text(manifest.to_json() + "\n", encoding="utf-8")
+            Manifest.from_json(part_json.read_text(encoding="utf-8"), str(manifest_path))
+            part.replace(engine)
+            part_json.replace(manifest_path)
+    except OSError as error:
+        raise ExportError(f"{error.filename or name}: cannot be written ({error.strerror or error})") from error
+    return Exported(engine, manifest_path, manifest)
+
+
+def _check_options(checkpoint: Checkpoint, frames: int, batch_max: int, scan: str) -> None:
+    stft = checkpoint.config.stft
+    if frames < smallest_frames(stft):
+        raise ExportError(
+            f"{frames} frames: expected at least {smallest_frames(stft)}, whose chunk is longer than n_fft / 2"
+        )
+    if not 1 <= batch_max <= MAX_BATCH:
+        raise ExportError(f"--batch-max {batch_max}: expected 1 to {MAX_BATCH}")
+    if scan not in SCANS:
+        raise ExportError(f"--scan {scan}: expected {' or '.join(SCANS)}")
+    bytes_needed = 4 * sum(value.numel() for value in checkpoint.state.values())
+    if bytes_needed > PROTOBUF_LIMIT:
+        raise ExportError(f"{bytes_needed} bytes of weights: one ONNX file holds at most {PROTOBUF_LIMIT}")
+
+
+def smallest_frames(stft: StftConfig) -> int:
+    return stft.n_fft // 2 // stft.hop_length + 2

@@ -1,0 +1,39 @@
+"""The recorded half of the parity check: an input made for it, and what PyTorch makes of that input."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bsmamba2.model import BandSplitSeparator
+from runtime.stft import Stft
+
+Float = NDArray[np.float32]
+
+SEED = 20260731
+
+
+def recorded_mixture(model: BandSplitSeparator, frames: int) -> Float:
+    """A spectrogram [1, t, f, c, 2] with what music has: tones that come and go, noise, loud and soft, silence."""
+    stft = model.config.stft
+    samples = (frames - 1) * stft.hop_length
+    rng = np.random.default_rng(SEED)
+    time = np.arange(samples) / stft.sample_rate
+    position = np.linspace(0, 1, samples)
+    wave = np.empty((model.config.channels, samples))
+    for channel in wave:
+        pitch = rng.uniform(110, 440)
+        vibrato = 1 + 0.01 * np.sin(2 * np.pi * 5.5 * time)
+        tone = sum(np.sin(2 * np.pi * pitch * k * np.cumsum(vibrato) / stft.sample_rate) / k for k in range(1, 20))
+        noise = rng.standard_normal(samples)
+        channel[:] = 0.2 * tone * (np.sin(2 * np.pi * 3 * position) > 0) + 0.1 * noise * (0.05 + position)
+    wave[:, int(0.4 * samples) : int(0.5 * samples)] = 0
+    return Stft(stft.n_fft, stft.hop_length).forward(wave[None].astype(np.float32))
+
+
+def pytorch_stems(model: BandSplitSeparator, mixture: Float) -> Float:
+    """[b, t, f, c, 2] -> [b, s, t, f, c, 2]."""
+    with torch.inference_mode():
+        out: Float = model(torch.from_numpy(mixture)).numpy()
+    return out

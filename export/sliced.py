@@ -1,0 +1,54 @@
+"""Running a block on a few sequences at a time, so that what it computes on the way stays small.
+
+The dual path is many independent sequences: one along time for every sub-band, one along the sub-bands for every
+frame. On a CPU the whole batch of them at once touches gigabytes; slices of it are faster and fit anywhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
+
+from bsmamba2.model import BandSplitSeparator
+
+# Sequences a slice, measured on two cores with ONNX Runtime: one whole sequence along time (hundreds of frames), and
+# about this many along the sub-bands (62 positions).
+ALONG_TIME, ALONG_BANDS = 1, 90
+
+
+class Sliced(nn.Module):
+    """`block` applied to slices of its batch: [m, l, d] -> [m, l, d]. Becomes one ONNX Scan over the slices.
+
+    m is a multiple of `count`, the sequences of one item of the engine's batch.
+    """
+
+    def __init__(self, block: nn.Module, count: int, at_most: int) -> None:
+        super().__init__()
+        self.block = block
+        self.count = count
+        self.slices = -(-count // at_most)
+        self.size = -(-count // self.slices)  # sequences in a slice; the last one is filled up with zeros
+
+    def forward(self, x: Tensor) -> Tensor:
+        length, dim = x.shape[1:]
+        fill = self.slices * self.size - self.count
+        if fill:
+            x = torch.nn.functional.pad(x.reshape(-1, self.count, length, dim), (0, 0, 0, 0, 0, fill))
+
+        def step(nothing: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+            return nothing.clone(), self.block(part)
+
+        # torch's scan wants a state handed from step to step; there is none to hand.
+        _, out = scan(step, torch.zeros(1, dtype=x.dtype), x.reshape(-1, self.size, length, dim))
+        if fill:
+            out = out.reshape(-1, self.slices * self.size, length, dim)[:, : self.count]
+        return out.reshape(-1, length, dim)
+
+
+def slice_dual_path(model: BandSplitSeparator, frames: int) -> None:
+    """Replace every block of the dual path by its sliced form, for an engine of `frames` frames."""
+    bands = len(model.config.bands)
+    for layer in model.layers:
+        layer[0] = Sliced(layer[0], bands, ALONG_TIME)  # type: ignore[index]
+        layer[1] = Sliced(layer[1], frames, ALONG_BANDS)  # type: ignore[index]

@@ -1,0 +1,64 @@
+"""From a PyTorch network to an ONNX model of standard operators."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
+
+from bsmamba2.model import BandSplitSeparator
+from export.sliced import slice_dual_path
+from runtime.manifest import INPUT_NAME, OUTPUT_NAME
+
+OPSET = 20  # at 23 torch's exporter fuses norms into an operator ONNX Runtime refuses
+
+
+def to_onnx(model: BandSplitSeparator, frames: int) -> onnx.ModelProto:
+    """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2], float32.
+
+    The batch is dynamic, the frames are fixed, and the dual path runs slice by slice (see export.sliced).
+    """
+    config = model.config
+    sliced = copy.deepcopy(model)
+    slice_dual_path(sliced, frames)
+    example = torch.zeros(2, frames, config.stft.bins, config.channels, 2)
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            sliced,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    graph = program.model
+    RemoveUnusedNodesPass()(graph)
+    ClearMetadataAndDocStringPass()(graph)  # stack traces of the machine it was made on
+    graph.metadata_props.clear()
+    graph.producer_name, graph.producer_version = "bsmamba2", None
+    return ir.to_proto(graph)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on packages that are not needed and on its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

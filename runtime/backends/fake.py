@@ -1,0 +1,27 @@
+"""A backend without an engine, for tests of everything around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+
+
+class FakeBackend:
+    """Gives each stem as `gains[stem]` times the mixture, or whatever `function` makes of the mixture."""
+
+    name = "fake"
+
+    def __init__(self, gains: tuple[float, ...] = (0.5,), function: Callable[[Float], Float] | None = None) -> None:
+        self.gains = gains
+        self.function = function
+        self.shapes: list[tuple[int, ...]] = []  # of every mixture it was given
+
+    def run(self, mixture: Float) -> Float:
+        self.shapes.append(mixture.shape)
+        if self.function is not None:
+            return self.function(mixture)
+        return np.stack([np.float32(gain) * mixture for gain in self.gains], axis=1)

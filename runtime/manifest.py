@@ -1,0 +1,268 @@
+"""The manifest: what an engine is, in JSON beside it. Every key is required; nothing has a default.
+
+A manifest is untrusted: it is checked for types, sizes and consistency before anything is computed from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import types
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from runtime.errors import ManifestError
+
+FORMAT = "bsmamba2-engine"
+VERSION = 1
+METADATA_KEY = "bsmamba2.manifest"  # of the copy in an ONNX file's metadata_props, whose `engine` is null
+MAX_JSON_BYTES = 1_000_000
+
+INPUT_NAME, OUTPUT_NAME = "mixture", "stems"
+
+
+@dataclass(frozen=True)
+class Model:
+    kind: str
+    dim: int
+    depth: int
+    channels: int
+    stems: list[str]
+    bands: list[int]  # bins of each sub-band, low to high
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Stft:
+    sample_rate: int  # Hz
+    n_fft: int  # samples, as the two below
+    win_length: int
+    hop_length: int
+    window: str
+    center: bool
+    pad_mode: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """Sizes an engine accepts on one axis; `opt` is the one it was made for."""
+
+    min: int
+    opt: int
+    max: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    dtype: str
+    shape: list[int | str]  # a string names a dynamic axis
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint an engine was made from."""
+
+    file: str
+    sha256: str
+    layout: str
+    weights: str  # raw or ema
+
+
+@dataclass(frozen=True)
+class EngineFile:
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Builder:
+    name: str
+    versions: dict[str, str]  # of every package that had a part in it
+    compute_capabilities: list[str]  # of the GPUs a plan was built for; empty for ONNX
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the engine's `stems` were from PyTorch's on recorded inputs; errors relative to PyTorch's peak."""
+
+    inputs: str
+    executor: str
+    max_error: float
+    rms_error: float
+    snr_db: float | None  # None: no difference at all
+    tolerance: float  # of max_error
+
+
+@dataclass(frozen=True)
+class Manifest:
+    format: str
+    version: int
+    model: Model
+    stft: Stft
+    frames: Range
+    batch: Range
+    precision: str
+    scan: str
+    target: str
+    input: Tensor
+    output: Tensor
+    checkpoint: Origin
+    engine: EngineFile | None
+    builder: Builder
+    parity: Parity
+
+    @property
+    def bins(self) -> int:
+        return self.stft.n_fft // 2 + 1
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples one chunk of `frames.opt` frames stands for, at the engine's rate."""
+        return (self.frames.opt - 1) * self.stft.hop_length
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Manifest:
+        """Read and check `text`; `where` names its origin in errors. Raises ManifestError."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{where}: not JSON ({error}): {_REMEDY}") from error
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ManifestError(f"{where}: not the manifest of a bsmamba2 engine: {_REMEDY}")
+        if data.get("version") != VERSION:
+            raise ManifestError(
+                f"{where}: manifest version {data.get('version')!r}, this release reads version {VERSION}: {_REMEDY}"
+            )
+        manifest = _read(cls, data, where, "")
+        _check(manifest, where)
+        return manifest
+
+
+_REMEDY = "export the engine again with bsm-export"
+
+
+def manifest_path(engine: Path) -> Path:
+    return engine.with_suffix(".json")
+
+
+def read_manifest(engine: Path) -> Manifest:
+    """The manifest beside `engine`, after checking that it describes this very file. Raises ManifestError."""
+    if not engine.is_file():
+        found = "is a folder" if engine.is_dir() else "does not exist"
+        raise ManifestError(f"{engine}: {found}: expected an engine written by bsm-export (NAME.onnx)")
+    path = manifest_path(engine)
+    if path == engine:
+        raise ManifestError(f"{engine}: is a manifest: give the engine beside it (NAME.onnx)")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_JSON_BYTES + 1)
+        text = raw.decode("utf-8")
+    except FileNotFoundError as error:
+        raise ManifestError(
+            f"{engine}: its manifest {path.name} is missing: copy it beside the engine, or {_REMEDY}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot be read ({error}): {_REMEDY}") from error
+    if len(raw) > MAX_JSON_BYTES:
+        raise ManifestError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no manifest is: {_REMEDY}")
+    manifest = Manifest.from_json(text, str(path))
+    if manifest.engine is None:
+        raise ManifestError(f"{path}: does not name its engine: {_REMEDY}")
+    if manifest.engine.bytes != engine.stat().st_size or manifest.engine.sha256 != sha256_of(engine):
+        raise ManifestError(
+            f"{engine}: is not the file {path.name} describes (size or sha256 differs): "
+            f"it was edited, cut or mixed up with another; {_REMEDY}"
+        )
+    return manifest
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+T = TypeVar("T")
+
+
+def _read(cls: type[T], data: Any, where: str, key: str) -> T:
+    """An instance of the dataclass `cls` from a JSON object with exactly its keys."""
+    if not isinstance(data, dict):
+        raise ManifestError(f"{where}: {key or 'the whole'} is {_shown(data)}: expected an object; {_REMEDY}")
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    for name in names:
+        if name not in data:
+            raise ManifestError(f"{where}: key {key}{name} is missing: {_REMEDY}")
+    for name in data:
+        if name not in names:
+            raise ManifestError(f"{where}: key {key}{name} is not known: {_REMEDY}")
+    return cls(**{name: _value(hints[name], data[name], where, key + name) for name in names})
+
+
+def _value(kind: Any, value: Any, where: str, key: str) -> Any:
+    if isinstance(kind, types.UnionType):
+        for option in get_args(kind):
+            if option is type(None) and value is None:
+                return None
+            if option is not type(None) and (is_dataclass(option) or isinstance(value, option)):
+                return _value(option, value, where, key)
+    elif is_dataclass(kind) and isinstance(kind, type):
+        return _read(kind, value, where, key + ".")
+    elif get_origin(kind) is list and isinstance(value, list):
+        return [_value(get_args(kind)[0], item, where, f"{key}[{i}]") for i, item in enumerate(value)]
+    elif get_origin(kind) is dict and isinstance(value, dict):
+        return {str(name): _value(get_args(kind)[1], item, where, f"{key}.{name}") for name, item in value.items()}
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise ManifestError(f"{where}: key {key} is {_shown(value)}: expected {kind}; {_REMEDY}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _check(m: Manifest, where: str) -> None:
+    """Refuse a manifest whose parts contradict each other or the engine contract."""
+    bins, stems, channels = m.bins, len(m.model.stems), m.model.channels
+    frames: int | str = m.frames.opt if m.frames.min == m.frames.max else "frames"
+    rules = {
+        "model.channels is 1 or 2": channels in (1, 2),
+        "model.stems are distinct names": 0 < stems == len(set(m.model.stems)) and all(map(_is_name, m.model.stems)),
+        "model.bands add up to the bins of the STFT": sum(m.model.bands) == bins and min(m.model.bands) > 0,
+        "stft is a centred, reflected STFT with a Hann window as long as n_fft": (
+            (m.stft.window, m.stft.center, m.stft.pad_mode) == ("hann", True, "reflect")
+            and m.stft.win_length == m.stft.n_fft
+        ),
+        "stft.n_fft is even, from 16 to 65536": 16 <= m.stft.n_fft <= 65536 and m.stft.n_fft % 2 == 0,
+        "stft.hop_length is from 1 to n_fft / 2": 1 <= m.stft.hop_length <= m.stft.n_fft // 2,
+        "stft.sample_rate is from 1000 to 384000": 1000 <= m.stft.sample_rate <= 384000,
+        "frames are a range": 1 <= m.frames.min <= m.frames.opt <= m.frames.max <= 1_000_000,
+        "a chunk is longer than n_fft / 2": m.chunk_samples > m.stft.n_fft // 2,
+        "batch is a range": 1 <= m.batch.min <= m.batch.opt <= m.batch.max <= 4096,
+        "input is the contract's": m.input == Tensor(INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
+        "output is the contract's": (
+            m.output == Tensor(OUTPUT_NAME, "float32", ["batch", stems, frames, bins, channels, 2])
+        ),
+        "parity is finite": math.isfinite(m.parity.max_error) and math.isfinite(m.parity.rms_error),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ManifestError(f"{where}: contradicts itself, expected that {rule}: {_REMEDY}")
+
+
+def _is_name(stem: str) -> bool:
+    """Stems become parts of file names."""
+    return 0 < len(stem) <= 64 and all(char.isalnum() or char in "-_ " for char in stem)

@@ -1,0 +1,43 @@
+"""How far one array is from another, in the terms of the parity record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Errors relative to the peak of the reference; SNR of the reference over the error, None when there is no error."""
+
+    max_error: float
+    rms_error: float
+    snr_db: float | None
+
+
+def difference(found: NDArray[np.float32], reference: NDArray[np.float32]) -> Difference:
+    """Compare `found` with `reference`.
+
+    Raises EngineError when that would compare nothing: other shapes, no numbers, a silent reference, NaN or Inf.
+    """
+    if found.shape != reference.shape or not reference.size:
+        raise EngineError(f"parity: got shape {found.shape}, expected {reference.shape}")
+    if not np.isfinite(found).all() or not np.isfinite(reference).all():
+        raise EngineError("parity: NaN or Inf in the output")
+    reference = reference.astype(np.float64)
+    error = found - reference
+    peak = float(np.abs(reference).max())
+    if peak == 0:
+        raise EngineError("parity: the reference is silent, so there is nothing to compare with")
+    power = float(np.mean(error**2))
+    signal = float(np.mean(reference**2))
+    return Difference(
+        max_error=float(np.abs(error).max()) / peak,
+        rms_error=math.sqrt(power) / peak,
+        snr_db=10 * math.log10(signal / power) if power else None,
+    )

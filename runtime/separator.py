@@ -1,0 +1,150 @@
+"""`open_separator`: from an engine file to a function that separates songs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.audio import resample
+from runtime.backends import Backend, open_backend
+from runtime.chunks import ChunkPlan, OverlapAdd
+from runtime.errors import NumericsError, OptionError
+from runtime.manifest import Manifest, read_manifest
+from runtime.stft import Stft
+from runtime.timing import StageTimes
+
+Float = NDArray[np.float32]
+
+DEFAULT_OVERLAP = 0.25
+INSTRUMENTAL = "instrumental"  # the mixture without the vocals
+
+
+class Separator:
+    """Separates songs with one engine. Not thread-safe: use one in each thread.
+
+    `times` holds the seconds spent so far in each stage: resample, stft, engine, istft.
+    """
+
+    def __init__(
+        self, backend: Backend, manifest: Manifest, overlap: float = DEFAULT_OVERLAP, batch: int = 1
+    ) -> None:
+        if not manifest.batch.min <= batch <= manifest.batch.max:
+            raise OptionError(
+                f"batch {batch}: this engine takes {manifest.batch.min} to {manifest.batch.max} chunks at a time"
+            )
+        ChunkPlan.of(1, manifest.chunk_samples, overlap)  # refuses a bad overlap now rather than at the first song
+        self.backend = backend
+        self.manifest = manifest
+        self.overlap = overlap
+        self.batch = batch
+        self.times = StageTimes()
+        self._stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
+
+    @property
+    def stems(self) -> list[str]:
+        """The stems `separate` can give: the network's, and "instrumental" where it has vocals."""
+        stems = list(self.manifest.model.stems)
+        return [*stems, INSTRUMENTAL] if "vocals" in stems and INSTRUMENTAL not in stems else stems
+
+    def separate(
+        self,
+        audio: Float,
+        sample_rate: int,
+        stems: list[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Float]:
+        """Separate `audio` [c, samples] or [samples] (mono), full scale 1.0, at `sample_rate` Hz.
+
+        Gives `stems` (all of them by default) by name, each of the shape and rate of `audio`. `progress` is called with the
+        chunks done and their number. A mono song goes to a stereo engine as two equal channels, whose mean comes back;
+        the channels of a stereo song go to a mono engine one by one. Raises OptionError, EngineError.
+        """
+        audio = np.asarray(audio, np.float32)
+        song = audio[None] if audio.ndim == 1 else audio
+        self._check(song, sample_rate)
+        wanted = self.stems if stems is None else stems
+        unknown = [stem for stem in wanted if stem not in self.stems]
+        if unknown or not wanted:
+            raise OptionError(f"stems {', '.join(unknown) or 'none'}: this engine gives {', '.join(self.stems)}")
+
+        rate = self.manifest.stft.sample_rate
+        with self.times.stage("resample"):
+            mixture = resample(song, sample_rate, rate)
+        estimates = self._estimate(mixture, progress)  # [s, c, samples]
+        with self.times.stage("resample"):
+            out = {
+                name: resample(estimate, rate, sample_rate, song.shape[1]).reshape(audio.shape)
+                for name, estimate in zip(self.manifest.model.stems, estimates, strict=True)
+            }
+        if INSTRUMENTAL in self.stems and INSTRUMENTAL not in out:
+            out[INSTRUMENTAL] = audio - out["vocals"]
+        return {name: out[name] for name in wanted}
+
+    def _check(self, song: Float, sample_rate: int) -> None:
+        if song.ndim != 2 or song.shape[0] not in (1, 2):
+            raise OptionError(
+                f"audio of shape {song.shape}: expected [channels, samples] with 1 or 2 channels, or [samples]"
+            )
+        if song.shape[1] == 0:
+            raise OptionError("audio holds no samples")
+        if not np.isfinite(song).all():
+            raise OptionError("audio holds NaN or Inf")
+        if sample_rate <= 0:
+            raise OptionError(f"sample rate {sample_rate}: expected a positive number of samples a second")
+
+    def _estimate(self, mixture: Float, progress: Callable[[int, int], None] | None) -> Float:
+        """[c, samples] at the engine's rate -> the network's stems [s, c, samples]."""
+        channels = self.manifest.model.channels
+        if mixture.shape[0] == channels:
+            return self._overlap_add(mixture[None], progress)[0]
+        if channels == 2:
+            stereo = self._overlap_add(np.repeat(mixture, 2, axis=0)[None], progress)[0]
+            mean: Float = stereo.mean(axis=1, keepdims=True, dtype=np.float32)
+            return mean
+        sides = self._overlap_add(mixture[:, None], progress)  # [2, s, 1, samples]
+        return np.concatenate(list(sides), axis=1)
+
+    def _overlap_add(self, mixtures: Float, progress: Callable[[int, int], None] | None) -> Float:
+        """Mixtures of one length, [m, c, samples], each on its own -> [m, s, c, samples]."""
+        plan = ChunkPlan.of(mixtures.shape[-1], self.manifest.chunk_samples, self.overlap)
+        shape = (len(self.manifest.model.stems), mixtures.shape[1])
+        results = [OverlapAdd(plan, shape) for _ in mixtures]
+        chunks = [(m, i) for m in range(len(mixtures)) for i in range(len(plan))]
+        for first in range(0, len(chunks), self.batch):
+            group = chunks[first : first + self.batch]
+            with self.times.stage("stft"):
+                spectra = self._stft.forward(np.stack([plan.cut(mixtures[m], i) for m, i in group]))
+            with self.times.stage("engine"):
+                stems = self.backend.run(spectra)
+            with self.times.stage("istft"):
+                if not np.isfinite(stems).all():
+                    raise NumericsError(
+                        f"the engine returned NaN or Inf for the chunk at {self._seconds(plan.start(group[0][1]))}: "
+                        "no stem is written; export the engine again and look at its parity record"
+                    )
+                for (m, i), wave in zip(group, self._stft.inverse(stems), strict=True):
+                    results[m].add(i, wave)
+            if progress is not None:
+                progress(first + len(group), len(chunks))
+        return np.stack([result.result() for result in results])
+
+    def _seconds(self, sample: int) -> str:
+        return f"{sample / self.manifest.stft.sample_rate:.1f} s"
+
+
+def open_separator(
+    engine: str | Path, *, overlap: float = DEFAULT_OVERLAP, batch: int = 1, threads: int | None = None
+) -> Separator:
+    """Open the engine at `engine` (NAME.onnx, with NAME.json beside it).
+
+    `overlap` is the part of a chunk shared with the next, `batch` the chunks given to the engine at a time, `threads`
+    the CPU threads it may use (None: one a core). Raises ManifestError, EngineError, OptionError.
+    """
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads {threads}: expected at least 1")
+    path = Path(engine)
+    manifest = read_manifest(path)
+    return Separator(open_backend(path, threads), manifest, overlap, batch)

@@ -1,0 +1,56 @@
+"""Short-time Fourier transform and its inverse in numpy, equal to torch.stft and torch.istft.
+
+Centred, reflect padding, periodic Hann window as long as n_fft, one-sided, not normalised. The hop need not
+divide n_fft. Axes: b batch, s stems, c audio channels, t frames, f bins; samples last in a waveform.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+
+
+class Stft:
+    """Transform between waveforms [..., c, samples] and spectrograms [..., t, f, c, 2], real and imaginary last."""
+
+    def __init__(self, n_fft: int, hop_length: int) -> None:
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        phase = 2 * np.pi * np.arange(n_fft) / n_fft
+        self.window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+    def frames(self, samples: int) -> int:
+        return 1 + samples // self.hop_length
+
+    def forward(self, wave: Float) -> Float:
+        """[..., c, samples] -> [..., t, f, c, 2] with t = 1 + samples // hop_length.
+
+        Raises ValueError unless samples > n_fft / 2, which reflection needs.
+        """
+        half = self.n_fft // 2
+        if wave.shape[-1] <= half:
+            raise ValueError(f"{wave.shape[-1]} samples: an STFT of n_fft {self.n_fft} needs more than {half}")
+        padded = np.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(half, half)], mode="reflect")
+        cut = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=-1)[..., :: self.hop_length, :]
+        spectrum = np.fft.rfft(cut * self.window).astype(np.complex64, copy=False)  # [..., c, t, f]
+        last = np.ascontiguousarray(np.moveaxis(spectrum, -3, -1))
+        return last.view(np.float32).reshape(*last.shape, 2)
+
+    def inverse(self, spectrum: Float) -> Float:
+        """[..., t, f, c, 2] -> [..., c, hop_length * (t - 1)]."""
+        t = spectrum.shape[-4]
+        complexes = np.ascontiguousarray(spectrum).view(np.complex64)[..., 0]
+        pieces = np.fft.irfft(np.moveaxis(complexes, -1, -3), n=self.n_fft)  # [..., c, t, n_fft]
+        pieces = pieces.astype(np.float32, copy=False) * self.window
+        total = self.hop_length * (t - 1) + self.n_fft
+        wave = np.zeros((*pieces.shape[:-2], total), np.float32)
+        weight = np.zeros(total, np.float32)
+        for i in range(t):
+            here = slice(i * self.hop_length, i * self.hop_length + self.n_fft)
+            wave[..., here] += pieces[..., i, :]
+            weight[here] += self.window**2
+        half = self.n_fft // 2
+        inside: Float = wave[..., half : total - half] / weight[half : total - half]
+        return inside
