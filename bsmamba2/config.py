@@ -54,8 +54,7 @@ class StftConfig:
         for name, only in (("window", "hann"), ("center", True), ("pad_mode", "reflect")):
             if getattr(self, name) != only:
                 raise ConfigError(
-                    f"STFT {name} {getattr(self, name)!r} is not supported: expected {only!r}, "
-                    "as in the official code"
+                    f"STFT {name} {getattr(self, name)!r} is not supported: expected {only!r}, as in the official code"
                 )
 
 

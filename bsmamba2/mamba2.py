@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ class Mamba2(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         scan, conv = scan_named(self.scan)
         z, xbc, dt = self.in_proj(u).split(self.sizes, dim=-1)
-        x, b, c = conv(xbc, self.conv1d.weight, self.conv1d.bias).split(self.inner_sizes, dim=-1)
+        x, b, c = conv(xbc, self.conv1d.weight, cast(Tensor, self.conv1d.bias)).split(self.inner_sizes, dim=-1)
         x = x.unflatten(-1, (-1, self.headdim))  # [b, l, h, p]
         y = scan(x, F.softplus(dt + self.dt_bias), -torch.exp(self.A_log), b, c)
         y = y + self.D[:, None] * x
@@ -84,7 +85,7 @@ class Merge(nn.Module):
         super().__init__()
         convolution = nn.ConvTranspose1d(2 * dim, dim, 1)  # for its initial values
         self.weight = convolution.weight
-        self.bias = convolution.bias
+        self.bias = cast(nn.Parameter, convolution.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weight.squeeze(-1) + self.bias

@@ -6,6 +6,9 @@ Axes: b batch, s stems, c audio channels, t frames, f bins, k sub-bands, d featu
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +49,7 @@ class MaskEstimator(nn.Module):
             width = 2 * config.channels * bins
             sizes = [config.dim, *[hidden] * (config.mask_depth - 1), 2 * width]
             mlp = nn.Sequential()
-            for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
                 if i:
                     mlp.append(nn.Tanh())
                 mlp.append(nn.Linear(fan_in, fan_out))
@@ -81,7 +84,8 @@ class BandSplitSeparator(nn.Module):
 
     def dual_path(self, x: Tensor) -> Tensor:
         """[b, t, k, d] -> [b, t, k, d]: each layer runs along time for every sub-band, then the other way."""
-        for along_time, along_bands in self.layers:  # type: ignore[misc]
+        for layer in self.layers:
+            along_time, along_bands = cast(nn.ModuleList, layer)
             frames, bands = x.shape[1:3]
             x = along_time(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
             x = along_bands(x.flatten(0, 1)).unflatten(0, (-1, frames))

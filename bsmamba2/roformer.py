@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,6 +84,6 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList([nn.ModuleList([Attention(config, rotary), FeedForward(config)])])
 
     def forward(self, x: Tensor) -> Tensor:
-        attention, feed_forward = self.layers[0]  # type: ignore[misc]
+        attention, feed_forward = cast(nn.ModuleList, self.layers[0])
         x = x + attention(x)
         return x + feed_forward(x)

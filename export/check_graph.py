@@ -11,11 +11,16 @@ from export.to_onnx import OPSET
 from runtime.manifest import INPUT_NAME, OUTPUT_NAME
 
 # Operators that ONNX Runtime, TensorRT and TensorRT-RTX all run. What is not listed was never tried there.
+# fmt: off
 ALLOWED = frozenset(
-    """Add Clip Concat Constant Conv CumSum Div Erf Exp Expand Flatten Gather Gelu Gemm Greater Identity MatMul Min Mul Neg
-    Pad Pow Reciprocal ReduceMean ReduceSum Reshape Scan Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub
-    Tanh Transpose Unsqueeze Where""".split()
+    {
+        "Add", "Clip", "Concat", "Constant", "Conv", "CumSum", "Div", "Erf", "Exp", "Expand", "Flatten", "Gather",
+        "Gelu", "Gemm", "Greater", "Identity", "MatMul", "Min", "Mul", "Neg", "Pad", "Pow", "Reciprocal", "ReduceMean",
+        "ReduceSum", "Reshape", "Scan", "Shape", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze",
+        "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+    }
 )
+# fmt: on
 
 
 def check_graph(model: onnx.ModelProto, frames: int, bins: int, channels: int, stems: int) -> None:

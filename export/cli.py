@@ -28,7 +28,9 @@ def export(
             metavar="PATH", help="Checkpoint: official Lightning file, MSST file, safetensors, state_dict; or 'demo'."
         ),
     ],
-    config: Annotated[Path | None, typer.Option(metavar="YAML", help="Configuration, if not in the checkpoint.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Configuration, if not in the checkpoint.")
+    ] = None,
     weights: Annotated[str, typer.Option(metavar="raw|ema", help="Which weights of a Lightning file.")] = "raw",
     output: Annotated[
         Path | None,
@@ -68,7 +70,7 @@ def export(
         print(f"  {note}")
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
 
         def report(step: str) -> None:

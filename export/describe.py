@@ -47,9 +47,7 @@ def describe(
         target=target,
         input=m.Tensor(m.INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
         output=m.Tensor(m.OUTPUT_NAME, "float32", ["batch", len(stems), frames, bins, channels, 2]),
-        checkpoint=m.Origin(
-            checkpoint.path.name, m.sha256_of(checkpoint.path), checkpoint.layout, checkpoint.weights
-        ),
+        checkpoint=m.Origin(checkpoint.path.name, m.sha256_of(checkpoint.path), checkpoint.layout, checkpoint.weights),
         engine=None,
         builder=m.Builder(
             name="bsm-export",

@@ -6,6 +6,8 @@ frame. On a CPU the whole batch of them at once touches gigabytes; slices of it 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
@@ -50,5 +52,6 @@ def slice_dual_path(model: BandSplitSeparator, frames: int) -> None:
     """Replace every block of the dual path by its sliced form, for an engine of `frames` frames."""
     bands = len(model.config.bands)
     for layer in model.layers:
-        layer[0] = Sliced(layer[0], bands, ALONG_TIME)  # type: ignore[index]
-        layer[1] = Sliced(layer[1], frames, ALONG_BANDS)  # type: ignore[index]
+        blocks = cast(nn.ModuleList, layer)
+        blocks[0] = Sliced(blocks[0], bands, ALONG_TIME)
+        blocks[1] = Sliced(blocks[1], frames, ALONG_BANDS)

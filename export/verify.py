@@ -20,7 +20,9 @@ from runtime.parity import difference
 TOLERANCE = 2e-5
 
 
-def verify(model: BandSplitSeparator, graph: Path, frames: int, batch_max: int, report: Callable[[str], None]) -> Parity:
+def verify(
+    model: BandSplitSeparator, graph: Path, frames: int, batch_max: int, report: Callable[[str], None]
+) -> Parity:
     """Raise ExportError unless the graph in file `graph` computes what `model` does, at batch 1 and beyond."""
     report("PyTorch on the recorded input")
     mixture = recorded_mixture(model, frames)

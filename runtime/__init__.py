@@ -1,8 +1,8 @@
 """Run an exported separator on songs: numpy, soundfile and ONNX Runtime, nothing of PyTorch.
 
-    from runtime import open_separator
-    separator = open_separator("engines/demo.onnx")
-    stems = separator.separate(audio, sample_rate)  # {"vocals": ..., "instrumental": ...}
+from runtime import open_separator
+separator = open_separator("engines/demo.onnx")
+stems = separator.separate(audio, sample_rate)  # {"vocals": ..., "instrumental": ...}
 """
 
 from runtime.errors import AudioError, EngineError, ManifestError, NumericsError, OptionError, SeparationError

@@ -90,7 +90,12 @@ def _separate(separator: Separator, path: Path, targets: dict[str, Path], subtyp
     if song.audio.shape[0] > 2:
         raise AudioError(f"{path}: {song.audio.shape[0]} channels: expected mono or stereo, mix it down first")
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f}%"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(path.name, total=None)
 

@@ -12,6 +12,8 @@ from typer.main import get_command
 
 from runtime.errors import SeparationError
 
+INTERRUPTED = 130
+
 
 def run_command(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...] = ()) -> NoReturn:
     """Run `app` on the command line and exit: 0, 2 for a user's mistake, 130 for Ctrl-C, 1 for a fault of ours.
@@ -25,10 +27,12 @@ def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[
     debug = "--debug" in args
     try:
         result = get_command(app).main(args=list(args), prog_name=name, standalone_mode=False)
+        if result == INTERRUPTED:  # typer has turned Ctrl-C into this exit code
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         print(f"{name}: stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except typer.TyperException as error:  # an unknown option, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         print(f"{name}: {message} (see {name} --help)", file=sys.stderr)

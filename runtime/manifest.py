@@ -197,7 +197,9 @@ T = TypeVar("T")
 def _read(cls: type[T], data: Any, where: str, key: str) -> T:
     """An instance of the dataclass `cls` from a JSON object with exactly its keys."""
     if not isinstance(data, dict):
-        raise ManifestError(f"{where}: {key or 'the whole'} is {_shown(data)}: expected an object; {_REMEDY}")
+        raise ManifestError(
+            f"{where}: {key.rstrip('.') or 'the whole'} is {_shown(data)}: expected an object; {_REMEDY}"
+        )
     hints = get_type_hints(cls)
     names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     for name in names:
@@ -211,10 +213,10 @@ def _read(cls: type[T], data: Any, where: str, key: str) -> T:
 
 def _value(kind: Any, value: Any, where: str, key: str) -> Any:
     if isinstance(kind, types.UnionType):
+        if value is None and type(None) in get_args(kind):
+            return None
         for option in get_args(kind):
-            if option is type(None) and value is None:
-                return None
-            if option is not type(None) and (is_dataclass(option) or isinstance(value, option)):
+            if is_dataclass(option) or isinstance(value, option):
                 return _value(option, value, where, key)
     elif is_dataclass(kind) and isinstance(kind, type):
         return _read(kind, value, where, key + ".")

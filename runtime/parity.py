@@ -13,7 +13,7 @@ from runtime.errors import EngineError
 
 @dataclass(frozen=True)
 class Difference:
-    """Errors relative to the peak of the reference; SNR of the reference over the error, None when there is no error."""
+    """Errors relative to the peak of the reference; SNR of the reference over the error, None without error."""
 
     max_error: float
     rms_error: float

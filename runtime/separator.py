@@ -28,9 +28,7 @@ class Separator:
     `times` holds the seconds spent so far in each stage: resample, stft, engine, istft.
     """
 
-    def __init__(
-        self, backend: Backend, manifest: Manifest, overlap: float = DEFAULT_OVERLAP, batch: int = 1
-    ) -> None:
+    def __init__(self, backend: Backend, manifest: Manifest, overlap: float = DEFAULT_OVERLAP, batch: int = 1) -> None:
         if not manifest.batch.min <= batch <= manifest.batch.max:
             raise OptionError(
                 f"batch {batch}: this engine takes {manifest.batch.min} to {manifest.batch.max} chunks at a time"
@@ -58,9 +56,9 @@ class Separator:
     ) -> dict[str, Float]:
         """Separate `audio` [c, samples] or [samples] (mono), full scale 1.0, at `sample_rate` Hz.
 
-        Gives `stems` (all of them by default) by name, each of the shape and rate of `audio`. `progress` is called with the
-        chunks done and their number. A mono song goes to a stereo engine as two equal channels, whose mean comes back;
-        the channels of a stereo song go to a mono engine one by one. Raises OptionError, EngineError.
+        Gives `stems` (all of them by default) by name, each of the shape and rate of `audio`. `progress` is called
+        with the chunks done and their number. A mono song goes to a stereo engine as two equal channels, whose mean
+        comes back; the channels of a stereo song go to a mono engine one by one. Raises OptionError, EngineError.
         """
         audio = np.asarray(audio, np.float32)
         song = audio[None] if audio.ndim == 1 else audio
@@ -98,14 +96,15 @@ class Separator:
     def _estimate(self, mixture: Float, progress: Callable[[int, int], None] | None) -> Float:
         """[c, samples] at the engine's rate -> the network's stems [s, c, samples]."""
         channels = self.manifest.model.channels
-        if mixture.shape[0] == channels:
-            return self._overlap_add(mixture[None], progress)[0]
-        if channels == 2:
-            stereo = self._overlap_add(np.repeat(mixture, 2, axis=0)[None], progress)[0]
-            mean: Float = stereo.mean(axis=1, keepdims=True, dtype=np.float32)
-            return mean
-        sides = self._overlap_add(mixture[:, None], progress)  # [2, s, 1, samples]
-        return np.concatenate(list(sides), axis=1)
+        if channels == 1:  # each side of the song is a mixture of its own
+            sides = self._overlap_add(mixture[:, None], progress)  # [c, s, 1, samples]
+            return np.concatenate(list(sides), axis=1)
+        stereo = mixture if mixture.shape[0] == 2 else np.repeat(mixture, 2, axis=0)
+        (stems,) = self._overlap_add(stereo[None], progress)
+        if mixture.shape[0] == 1:
+            stems = (stems[:, :1] + stems[:, 1:]) / 2
+        out: Float = stems
+        return out
 
     def _overlap_add(self, mixtures: Float, progress: Callable[[int, int], None] | None) -> Float:
         """Mixtures of one length, [m, c, samples], each on its own -> [m, s, c, samples]."""

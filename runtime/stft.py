@@ -41,16 +41,16 @@ class Stft:
     def inverse(self, spectrum: Float) -> Float:
         """[..., t, f, c, 2] -> [..., c, hop_length * (t - 1)]."""
         t = spectrum.shape[-4]
-        complexes = np.ascontiguousarray(spectrum).view(np.complex64)[..., 0]
-        pieces = np.fft.irfft(np.moveaxis(complexes, -1, -3), n=self.n_fft)  # [..., c, t, n_fft]
-        pieces = pieces.astype(np.float32, copy=False) * self.window
+        complexes = np.ascontiguousarray(spectrum, np.float32).view(np.complex64)[..., 0]
+        unwindowed = np.fft.irfft(np.moveaxis(complexes, -1, -3), n=self.n_fft)  # [..., c, t, n_fft]
+        pieces = unwindowed.astype(np.float32, copy=False) * self.window
         total = self.hop_length * (t - 1) + self.n_fft
         wave = np.zeros((*pieces.shape[:-2], total), np.float32)
         weight = np.zeros(total, np.float32)
         for i in range(t):
             here = slice(i * self.hop_length, i * self.hop_length + self.n_fft)
             wave[..., here] += pieces[..., i, :]
-            weight[here] += self.window**2
+            weight[here] += np.square(self.window)
         half = self.n_fft // 2
-        inside: Float = wave[..., half : total - half] / weight[half : total - half]
-        return inside
+        np.divide(wave, weight, out=wave, where=weight > 0)
+        return wave[..., half : total - half]

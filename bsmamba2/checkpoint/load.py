@@ -172,7 +172,9 @@ def _known_stft(stated: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return stft
 
 
-def _averaged(content: Mapping[str, Any], state: dict[str, Tensor], config: ModelConfig, path: Path) -> dict[str, Tensor]:
+def _averaged(
+    content: Mapping[str, Any], state: dict[str, Tensor], config: ModelConfig, path: Path
+) -> dict[str, Tensor]:
     """The EMA weights, which Lightning keeps with the optimizer in the order of the network's parameters."""
     optimizers = content.get("optimizer_states")
     first = optimizers[0] if isinstance(optimizers, list | tuple) and optimizers else None
@@ -205,4 +207,3 @@ def _share_rotary(state: dict[str, Tensor], model: BandSplitSeparator) -> None:
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         state[name] = state[first.setdefault(id(parameter), name)]
-

@@ -90,7 +90,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
             f"{path}: refused, nothing was executed: reading it would call {', '.join(dangerous[:5])}, which no "
             "checkpoint needs. If you trust its origin, load it there and save the state_dict alone"
         )
-    stand_ins = [(_plain_dict if name == "collections.defaultdict" else StandIn, name) for name in names]
+    stand_ins: list[Any] = [(_plain_dict if name == "collections.defaultdict" else StandIn, name) for name in names]
     try:
         with safe_globals(stand_ins):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)

@@ -48,7 +48,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads `!!python/tuple` as a list; every other Python tag stays refused."""
 
 
-_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.construct_sequence)
+_Loader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_sequence)  # type: ignore[type-var]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

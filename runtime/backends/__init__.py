@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from runtime.errors import EngineError
 
 
-
 class Backend(Protocol):
     """Runs one engine."""
 

@@ -1,0 +1,36 @@
+# make demo and make test need Python >= 3.10 and nothing else; both install into .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-slow lint clean
+
+# Exports the demo checkpoint, separates a song made on the spot, prints the figures.
+demo: $(VENV)/.export
+	$(BIN)/python -m export.demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+# Full-size networks: minutes and several GB of memory.
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.export: pyproject.toml constraints.txt | $(VENV)
+	$(BIN)/pip install --quiet --editable ".[export]" --constraint constraints.txt
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)
+	$(BIN)/pip install --quiet --editable ".[export,dev]" --constraint constraints.txt
+	touch $@
+
+$(VENV):
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

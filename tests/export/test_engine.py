@@ -1,0 +1,243 @@
+"""The exported engine computes what the official network does, and a bad one is never written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import golden_data
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import torch
+
+from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
+from bsmamba2.config import ModelConfig, StftConfig
+from bsmamba2.model import BandSplitSeparator
+from export import engine as export_module
+from export import verify as verify_module
+from export.check_graph import check_graph
+from export.engine import export_engine, smallest_frames
+from export.errors import ExportError
+from export.sliced import Sliced
+from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.command import exit_code
+from runtime.manifest import METADATA_KEY, Manifest, manifest_path, read_manifest, sha256_of
+from runtime.stft import Stft
+
+TOLERANCE = 2e-5  # of the peak
+STFT = StftConfig(sample_rate=8000, n_fft=32, win_length=32, hop_length=10)
+TINY = ModelConfig(dim=8, depth=1, bands=(2, 2, 5, 8), headdim=8, d_state=4, heads=2, dim_head=4, stft=STFT)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    torch.manual_seed(0)
+    save_checkpoint(BandSplitSeparator(TINY), tmp_path / "tiny.safetensors")
+    return load_checkpoint(tmp_path / "tiny.safetensors")
+
+
+@pytest.mark.parametrize("name", golden_data.CASES)
+def test_golden_networks_through_the_engine(golden_engine, name):
+    path = golden_engine(name)
+    stft, backend = Stft(2048, 441), OnnxRuntimeBackend(path, threads=None)
+    stems = backend.run(stft.forward(golden_data.wave_in(name)))
+    reference, frames = golden_data.spectrum_out(name)
+    assert golden_data.relative_error(stems[:, :, frames], reference) <= TOLERANCE
+    assert golden_data.relative_error(stft.inverse(stems), golden_data.wave_out(name)) <= TOLERANCE
+
+
+def test_from_checkpoint_to_golden_wave_by_the_two_commands(golden_engine, tmp_path):
+    from runtime.cli import app
+
+    engine = golden_engine("a")
+    soundfile.write(tmp_path / "wave.wav", golden_data.wave_in("a")[0].T, 44100, subtype="FLOAT")
+    args = [
+        str(engine),
+        str(tmp_path / "wave.wav"),
+        "--overlap",
+        "0",
+        "--subtype",
+        "FLOAT",
+        "-o",
+        str(tmp_path / "sep"),
+    ]
+    assert exit_code(app, "bsm-run", args) == 0
+    vocals, _ = soundfile.read(tmp_path / "sep" / "wave_vocals.wav", dtype="float32")
+    assert golden_data.relative_error(vocals.T, golden_data.wave_out("a")[0, 0]) <= TOLERANCE
+
+
+def test_the_manifest_describes_the_engine(golden_engine):
+    path = golden_engine("a")
+    manifest = read_manifest(path)
+    assert manifest.model.parameters == 1_646_364
+    assert manifest.model.stems == ["vocals"]
+    assert manifest.frames.opt == 61 and manifest.chunk_samples == 26460
+    assert manifest.checkpoint.sha256 == sha256_of(path.with_name("a.ckpt"))
+    assert manifest.parity.max_error <= manifest.parity.tolerance == TOLERANCE
+    assert manifest.builder.versions["torch"] == torch.__version__
+    inside = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    copy = Manifest.from_json(inside[METADATA_KEY], "metadata_props")
+    assert copy == replace(manifest, engine=None)
+
+
+def test_the_graph_holds_nothing_of_the_machine_it_was_made_on(golden_engine):
+    model = onnx.load(golden_engine("a"))
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 20)]
+    assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
+    assert b"site-packages" not in golden_engine("a").read_bytes()
+    sizes = sum(np.prod(tensor.dims) * 4 for tensor in model.graph.initializer)
+    assert golden_engine("a").stat().st_size < 1.1 * sizes
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["mamba2", "transformer"])
+def test_any_batch_and_any_number_of_stems(tmp_path, kind, batch):
+    torch.manual_seed(1)
+    config = replace(TINY, kind=kind, stems=("one", "two", "three"), channels=1, mask_depth=3)
+    save_checkpoint(BandSplitSeparator(config), tmp_path / "x.safetensors")
+    checkpoint = load_checkpoint(tmp_path / "x.safetensors")
+    done = export_engine(checkpoint, tmp_path / "x", frames=95)  # 95 frames: slices of 48, the last one filled up
+    mixture = np.random.default_rng(0).standard_normal((batch, 95, 17, 1, 2)).astype(np.float32)
+    found = OnnxRuntimeBackend(done.engine, threads=1).run(mixture)
+    with torch.inference_mode():
+        reference = checkpoint.model()(torch.from_numpy(mixture)).numpy()
+    assert found.shape == (batch, 3, 95, 17, 1, 2)
+    assert golden_data.relative_error(found, reference) <= TOLERANCE
+
+
+def test_slices_cover_every_sequence_once():
+    for count in (1, 61, 89, 90, 91, 95, 180, 801):
+        sliced = Sliced(torch.nn.Identity(), count, at_most=90)
+        assert sliced.size <= 90
+        assert 0 <= sliced.slices * sliced.size - count < sliced.slices
+
+
+def test_an_engine_that_differs_is_not_written(tiny, tmp_path, monkeypatch):
+    honest = verify_module.pytorch_stems
+    monkeypatch.setattr(verify_module, "pytorch_stems", lambda *args: honest(*args) * np.float32(1.001))
+    before = b"an earlier engine"
+    (tmp_path / "x.onnx").write_bytes(before)
+    with pytest.raises(
+        ExportError, match=r"differs from PyTorch by .* of the peak, more than 2e-05: nothing was written"
+    ):
+        export_engine(tiny, tmp_path / "x", frames=20)
+    assert (tmp_path / "x.onnx").read_bytes() == before
+    assert not (tmp_path / "x.json").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"x.onnx", "tiny.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda out: out * np.nan, "NaN or Inf"),
+        (lambda out: out[:, :, ::-1], "differs from PyTorch"),
+        (lambda out: np.repeat(out, 2, axis=1), "got shape"),
+        (lambda out: out + 1e-3, "differs from PyTorch|out of a silent item"),
+        (lambda out: out[::-1] if len(out) > 1 else out, "out of a silent item"),
+    ],
+)
+def test_wrong_outputs_of_the_engine_are_caught(tiny, tmp_path, monkeypatch, damage, message):
+    honest = OnnxRuntimeBackend.run
+    monkeypatch.setattr(OnnxRuntimeBackend, "run", lambda self, mixture: damage(honest(self, mixture)))
+    with pytest.raises(ExportError, match=message):
+        export_engine(tiny, tmp_path / "x", frames=20)
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors"}
+
+
+def test_a_crash_while_writing_leaves_nothing(tiny, tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export_module, "sha256_of", full)
+    with pytest.raises(ExportError, match="No space left on device"):
+        export_engine(tiny, tmp_path / "x", frames=20)
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors"}
+
+
+def graph_of(op: str = "Mul", *, opset: int = 20, dtype=onnx.TensorProto.FLOAT, batch="batch", name="stems"):
+    shape = [batch, 5, 17, 2, 2]
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [
+                onnx.helper.make_node(op, ["mixture", "mixture"], ["flat"]),
+                onnx.helper.make_node("Unsqueeze", ["flat", "axis"], [name]),
+            ],
+            "g",
+            [onnx.helper.make_tensor_value_info("mixture", dtype, shape)],
+            [onnx.helper.make_tensor_value_info(name, dtype, [shape[0], 1, *shape[1:]])],
+            [onnx.helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", opset)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"op": "Mod"}, "operators not known to run everywhere: Mod"),
+        ({"opset": 18}, "expected the standard one, 20"),
+        ({"dtype": onnx.TensorProto.DOUBLE}, "expected one float32 mixture"),
+        ({"batch": 1}, "expected one float32 mixture"),
+        ({"name": "vocals"}, "expected one float32 stems"),
+        ({"op": "NoSuchOp"}, "not valid ONNX"),
+    ],
+)
+def test_graphs_that_break_the_contract_are_refused(change, message):
+    check_graph(graph_of(), 5, 17, 2, 1)
+    with pytest.raises(ExportError, match=message):
+        check_graph(graph_of(**change), 5, 17, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": smallest_frames(STFT) - 1}, "frames: expected at least 3, whose chunk is longer than n_fft / 2"),
+        ({"frames": 20, "batch_max": 0}, "--batch-max 0: expected 1 to 64"),
+        ({"frames": 20, "scan": "sequential"}, "--scan sequential: expected chunked"),
+    ],
+)
+def test_impossible_options_are_refused(tiny, tmp_path, options, message):
+    with pytest.raises(ExportError, match=message):
+        export_engine(tiny, tmp_path / "x", **options)
+
+
+def test_the_command(tiny, tmp_path, capsys):
+    from export.cli import app
+
+    args = ["--ckpt", str(tiny.path), "-o", str(tmp_path / "out" / "x.onnx"), "--seconds", "0.1", "--batch-max", "3"]
+    assert exit_code(app, "bsm-export", args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"wrote {tmp_path / 'out' / 'x.onnx'} (")
+    assert "largest error" in lines[-2] and "tolerance 2e-05" in lines[-2]
+    manifest = read_manifest(tmp_path / "out" / "x.onnx")
+    assert manifest.frames.opt == 81 and manifest.batch.max == 3
+    assert json.loads(manifest_path(tmp_path / "out" / "x.onnx").read_text())["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--ckpt", "nowhere.ckpt"], "nowhere.ckpt: cannot be read (No such file or directory)"),
+        (["--ckpt", "demo", "--frames", "61", "--seconds", "1"], "--frames and --seconds: give one of them"),
+        (["--ckpt", "demo", "--seconds", "-1"], "--seconds -1.0: expected more than 0"),
+        (["--ckpt", "demo", "--frames", "2"], "2 frames: expected at least 4"),
+        (["--ckpt", "demo", "--weights", "best"], "expected 'raw' or 'ema'"),
+        (["--ckpt", "demo", "--weights", "ema"], "use --weights raw"),
+        (["--ckpt", "demo", "-o", "/"], "expected the name of an engine"),
+        (["--ckpt", "demo", "-o", "/proc/x/y"], "cannot be written"),
+        (["--frobnicate"], "No such option"),
+        ([], "Missing option"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(args, message, capsys, tmp_path, monkeypatch):
+    from bsmamba2.errors import BsmambaError
+    from export.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(app, "bsm-export", args, mistakes=(BsmambaError,)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1 and error.startswith("bsm-export: ")
+    assert not list(tmp_path.iterdir())
