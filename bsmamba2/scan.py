@@ -108,7 +108,8 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def kernel_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`depthwise_conv` by causal-conv1d's kernel. Raises ScanError without it or off CUDA."""
     conv = _kernel("causal_conv1d", "causal_conv1d_fn", x)
-    return conv(x.transpose(1, 2), weight.squeeze(1), bias, activation="silu").transpose(1, 2)
+    channel_first = x.transpose(1, 2).contiguous()  # its other layout asks for strides that are multiples of 8
+    return conv(channel_first, weight.squeeze(1), bias, activation="silu").transpose(1, 2)
 
 
 def _kernel(module: str, name: str, x: Tensor) -> Callable[..., Tensor]:

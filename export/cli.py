@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from bsmamba2.errors import BsmambaError
 from runtime.command import run_command
 from runtime.errors import OptionError
 
@@ -98,17 +100,11 @@ def export(
 
 
 def main() -> None:
-    try:
-        import onnx_ir  # noqa: F401
-        import onnxscript  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-        import yaml  # noqa: F401
-
-        from bsmamba2.errors import BsmambaError
-    except ImportError as error:
-        print(f"bsm-export: {error.name} is not installed: pip install 'bsmamba2[export]'", file=sys.stderr)
-        sys.exit(2)
+    for package in ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "yaml"):
+        # Found, not imported: PyTorch takes seconds, and --help needs none of them.
+        if (package in sys.modules and sys.modules[package] is None) or find_spec(package) is None:
+            print(f"bsm-export: {package} is not installed: pip install 'bsmamba2[export]'", file=sys.stderr)
+            sys.exit(2)
     run_command(app, "bsm-export", mistakes=(BsmambaError,))
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import golden_data
 import pytest
-import torch
+from official_files import lightning_file
 
 SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"
 
 
 @pytest.fixture(scope="session")
 def golden_engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Exports the network of a golden case from its plain state_dict by `bsm-export`, once a session."""
+    """Exports the network of a golden case from the official Lightning file by `bsm-export`, once a session."""
     from export.cli import app
     from runtime.command import exit_code
 
@@ -24,7 +24,7 @@ def golden_engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
         engine = folder / f"{name}.onnx"
         if not engine.exists():
             checkpoint = folder / f"{name}.ckpt"
-            torch.save(golden_data.state(name), checkpoint)
+            lightning_file(checkpoint, name)
             frames = str(1 + golden_data.wave_in(name).shape[-1] // 441)
             code = exit_code(
                 app, "bsm-export", ["--ckpt", str(checkpoint), "--frames", frames, "-o", str(folder / name)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import golden_data
 import pytest
 import torch
-from omegaconf import OmegaConf
+from official_files import lightning_file
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.config import ModelConfig
@@ -27,48 +27,6 @@ NAMES = list(golden_data.CASES)
 
 def same(state, expected):
     return state.keys() == expected.keys() and all(torch.equal(state[key], expected[key]) for key in expected)
-
-
-def lightning_file(path: Path, name: str, *, ema_offset: float = 1.0, hyper_parameters=None) -> dict:
-    """A file as Lightning 2.4 writes it for the official code; the averaged weights are the raw ones + offset."""
-    model = golden_data.network(name)
-    state = {f"model.{key}": value for key, value in model.state_dict().items()}
-    for key in ("featurizer.window", "inverse_featurizer.window", "multi_featurizer.0.window"):
-        state[key] = torch.hann_window(2048)
-    averaged = tuple(parameter.detach() + ema_offset for parameter in model.parameters())
-    config = golden_data.config(name)
-    if hyper_parameters is None:
-        hyper_parameters = {
-            "model": {
-                "module_type": config.kind,
-                "dim": config.dim,
-                "depth": config.depth,
-                "stereo": config.channels == 2,
-                "num_stems": 1,
-                "mask_estimator_depth": 2,
-                "heads": config.heads,
-                "dim_head": config.dim_head,
-                "mamba_gmlp": False,
-            },
-            "featurizer": {"n_fft": 2048, "hop_length": 441, "win_length": "${featurizer.n_fft}"},
-            "opt": {"lr": 5e-4},
-        }
-    content = {
-        "epoch": 3,
-        "global_step": 100,
-        "pytorch-lightning_version": "2.4.0",
-        "state_dict": state,
-        "loops": {},
-        "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.0), "dirpath": Path("checkpoints")}},
-        "optimizer_states": [{"opt": {}, "ema": averaged, "current_step": 100, "decay": 0.999, "every_n_steps": 1}],
-        "lr_schedulers": [],
-        "hparams_name": "hparams",
-        "hyper_parameters": OmegaConf.create(hyper_parameters),
-        "hparams_type": OmegaConf,
-    }
-    del content["hparams_type"]
-    torch.save(content, path)
-    return dict(model.state_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fakes import separator_of
 from golden_data import arrays
 from hypothesis import given
 from hypothesis import strategies as st
-from test_separator import separator_of
 
 from runtime.chunks import MAX_OVERLAP, ChunkPlan, OverlapAdd
 from runtime.errors import OptionError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
-from test_separator import separator_of
+from fakes import separator_of
 
 from runtime import cli
 from runtime.command import exit_code

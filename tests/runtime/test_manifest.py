@@ -6,54 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from fakes import manifest_data
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import ManifestError
-from runtime.manifest import FORMAT, VERSION, Manifest, manifest_path, read_manifest, sha256_of
-
-
-def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -> dict:
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": {
-            "kind": "mamba2",
-            "dim": 8,
-            "depth": 1,
-            "channels": channels,
-            "stems": list(stems),
-            "bands": [1025],
-            "parameters": 1000,
-        },
-        "stft": {
-            "sample_rate": sample_rate,
-            "n_fft": 2048,
-            "win_length": 2048,
-            "hop_length": 441,
-            "window": "hann",
-            "center": True,
-            "pad_mode": "reflect",
-        },
-        "frames": {"min": frames, "opt": frames, "max": frames},
-        "batch": {"min": 1, "opt": 1, "max": 8},
-        "precision": "fp32",
-        "scan": "chunked",
-        "target": "cpu",
-        "input": {"name": "mixture", "dtype": "float32", "shape": ["batch", frames, 1025, channels, 2]},
-        "output": {"name": "stems", "dtype": "float32", "shape": ["batch", len(stems), frames, 1025, channels, 2]},
-        "checkpoint": {"file": "x.ckpt", "sha256": "0" * 64, "layout": "state_dict", "weights": "raw"},
-        "engine": None,
-        "builder": {"name": "bsm-export", "versions": {"torch": "2.13.0"}, "compute_capabilities": []},
-        "parity": {
-            "inputs": "made for a test",
-            "executor": "none",
-            "max_error": 1e-6,
-            "rms_error": 1e-7,
-            "snr_db": 120.0,
-            "tolerance": 2e-5,
-        },
-    }
+from runtime.manifest import Manifest, manifest_path, read_manifest, sha256_of
 
 
 def write_engine(folder: Path, content: bytes = b"an engine", **changes) -> Path:

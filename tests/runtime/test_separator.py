@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
+from fakes import separator_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_manifest import manifest_data
 
-from runtime import NumericsError, OptionError, Separator
-from runtime.backends.fake import FakeBackend
-from runtime.manifest import Manifest
-
-
-def separator_of(
-    gains=(0.5,), *, channels=2, sample_rate=44100, frames=11, overlap=0.25, batch=1, stems=None, function=None
-) -> Separator:
-    names = stems or (["vocals"] if len(gains) == 1 else [f"stem{i}" for i in range(len(gains))])
-    data = manifest_data(stems=names, channels=channels, sample_rate=sample_rate, frames=frames)
-    manifest = Manifest.from_json(json.dumps(data), "a test")
-    return Separator(FakeBackend(gains, function), manifest, overlap, batch)
+from runtime import NumericsError, OptionError
 
 
 def noise(channels: int, samples: int, seed: int = 0) -> np.ndarray:

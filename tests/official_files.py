@@ -1,0 +1,51 @@
+"""Checkpoints as the official code writes them, around the networks of the golden data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import golden_data
+import torch
+from omegaconf import OmegaConf
+
+
+def lightning_file(path: Path, name: str) -> dict[str, torch.Tensor]:
+    """A file as Lightning 2.4 writes it for the official code; the averaged weights are the raw ones + 1.
+
+    Returns the raw ones.
+    """
+    model = golden_data.network(name)
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    for key in ("featurizer.window", "inverse_featurizer.window", "multi_featurizer.0.window"):
+        state[key] = torch.hann_window(2048)
+    averaged = tuple(parameter.detach() + 1.0 for parameter in model.parameters())
+    config = golden_data.config(name)
+    hyper_parameters = {
+        "model": {
+            "module_type": config.kind,
+            "dim": config.dim,
+            "depth": config.depth,
+            "stereo": config.channels == 2,
+            "num_stems": 1,
+            "mask_estimator_depth": 2,
+            "heads": config.heads,
+            "dim_head": config.dim_head,
+            "mamba_gmlp": False,
+        },
+        "featurizer": {"n_fft": 2048, "hop_length": 441, "win_length": "${featurizer.n_fft}"},
+        "opt": {"lr": 5e-4},
+    }
+    content = {
+        "epoch": 3,
+        "global_step": 100,
+        "pytorch-lightning_version": "2.4.0",
+        "state_dict": state,
+        "loops": {},
+        "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.0), "dirpath": Path("checkpoints")}},
+        "optimizer_states": [{"opt": {}, "ema": averaged, "current_step": 100, "decay": 0.999, "every_n_steps": 1}],
+        "lr_schedulers": [],
+        "hparams_name": "hparams",
+        "hyper_parameters": OmegaConf.create(hyper_parameters),
+    }
+    torch.save(content, path)
+    return dict(model.state_dict())
