@@ -116,7 +116,8 @@ def main() -> None:
             song = run_command("runtime.cli", str(engine), str(args.song), "-o", str(Path(folder) / "separated"))
         seconds, peaks = interleaved({"engine": str(engine), "torch": str(checkpoint)}, args.rounds)
 
-    print(f"\n{args.kind}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}")
+    name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    print(f"\n{args.kind}, {os.cpu_count()} cores of {name[1] if name else platform.machine()}, {platform.system()}")
     print("| what | first run, s | median, s | peak memory, GB |\n| --- | --- | --- | --- |")
     for name, label in (("engine", "engine in ONNX Runtime, 8 s chunk"), ("torch", "PyTorch eager, the same chunk")):
         print(f"| {label} | {seconds[name][0]:.1f} | {statistics.median(seconds[name]):.1f} | {peaks[name]:.2f} |")

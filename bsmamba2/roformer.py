@@ -24,13 +24,21 @@ class RotaryEmbedding(nn.Module):
         exponents = torch.arange(0, dim_head, 2).float() / dim_head
         self.freqs = nn.Parameter(10000.0**-exponents, requires_grad=False)
 
+    def tables(self, length: int) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of every position's angles, [l, p / 2] each."""
+        positions = torch.arange(length, dtype=self.freqs.dtype, device=self.freqs.device)
+        angles = positions[:, None] * self.freqs
+        return angles.cos(), angles.sin()
+
     def forward(self, x: Tensor) -> Tensor:
         """x [b, h, l, p] -> the same, rotated by the position along l."""
-        positions = torch.arange(x.shape[-2], dtype=self.freqs.dtype, device=x.device)
-        angles = positions[:, None] * self.freqs  # [l, p / 2]
-        cos, sin = angles.cos(), angles.sin()
-        even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-        return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2)
+        return rotated(x, *self.tables(x.shape[-2]))
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x [b, h, l, p] with every pair turned by the angle whose cosine and sine, [l, p / 2], are given."""
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2)
 
 
 class Attention(nn.Module):
@@ -41,7 +49,7 @@ class Attention(nn.Module):
         inner = config.heads * config.dim_head
         self.heads = config.heads
         self.dropout = config.attn_dropout
-        self.rotary_embed = rotary
+        self.rotary_embed: nn.Module = rotary
         self.norm = RMSNorm(config.dim)
         self.to_qkv = nn.Linear(config.dim, 3 * inner, bias=False)
         self.to_gates = nn.Linear(config.dim, config.heads)

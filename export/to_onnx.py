@@ -14,6 +14,7 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
 from bsmamba2.model import BandSplitSeparator
+from export.rotary import fix_rotary
 from export.sliced import slice_dual_path
 from runtime.manifest import INPUT_NAME, OUTPUT_NAME
 
@@ -26,12 +27,13 @@ def to_onnx(model: BandSplitSeparator, frames: int) -> onnx.ModelProto:
     The batch is dynamic, the frames are fixed, and the dual path runs slice by slice (see export.sliced).
     """
     config = model.config
-    sliced = copy.deepcopy(model)
-    slice_dual_path(sliced, frames)
+    prepared = copy.deepcopy(model)
+    fix_rotary(prepared, frames)
+    slice_dual_path(prepared, frames)
     example = torch.zeros(2, frames, config.stft.bins, config.channels, 2)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            sliced,
+            prepared,
             (example,),
             dynamo=True,
             verbose=False,

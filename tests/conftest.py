@@ -9,8 +9,6 @@ import golden_data
 import pytest
 from official_files import lightning_file
 
-SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"
-
 
 @pytest.fixture(scope="session")
 def golden_engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:

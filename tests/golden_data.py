@@ -14,6 +14,7 @@ from bsmamba2.config import ModelConfig
 from bsmamba2.model import BandSplitSeparator
 
 FOLDER = Path(__file__).parent / "golden"
+SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"  # real songs beside the repository, if they are there
 
 # case -> (files, tolerance: largest difference relative to the peak, in float32)
 CASES = {

@@ -1,0 +1,36 @@
+"""Rotary positions as constants: an engine's sequences have one length, so their angles are known."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from bsmamba2.model import BandSplitSeparator
+from bsmamba2.roformer import Attention, RotaryEmbedding, rotated
+
+
+class FixedRotary(nn.Module):
+    """`RotaryEmbedding` for sequences of `length` positions."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, rotary: RotaryEmbedding, length: int) -> None:
+        super().__init__()
+        cos, sin = rotary.tables(length)
+        self.register_buffer("cos", cos)
+        self.register_buffer("sin", sin)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rotated(x, self.cos, self.sin)
+
+
+def fix_rotary(model: BandSplitSeparator, frames: int) -> None:
+    """Replace every rotary embedding of `model`, for an engine of `frames` frames."""
+    bands = len(model.config.bands)
+    for layer in model.layers:
+        for block, length in zip(cast(nn.ModuleList, layer), (frames, bands), strict=True):
+            for module in block.modules():
+                if isinstance(module, Attention):
+                    module.rotary_embed = FixedRotary(cast(RotaryEmbedding, module.rotary_embed), length)
