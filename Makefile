@@ -10,7 +10,7 @@ demo: $(VENV)/.export
 	$(BIN)/python -m export.demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest
 
 # Full-size networks: minutes and several GB of memory.
 test-slow: $(VENV)/.dev

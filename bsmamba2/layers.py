@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bsmamba2.precision import wide
+
 
 class RMSNorm(nn.Module):
     """x / max(||x||, 1e-12) * sqrt(d) * gamma over the last axis d; a zero vector stays zero.
@@ -17,5 +19,6 @@ class RMSNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = x.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-12)
-        return x / norm * (self.gamma.numel() ** 0.5 * self.gamma)
+        v = wide(x)
+        norm = v.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-12)
+        return (v / norm * (self.gamma.shape[-1] ** 0.5 * self.gamma)).to(x.dtype)

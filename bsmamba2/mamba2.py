@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bsmamba2.config import ModelConfig
+from bsmamba2.precision import wide
 from bsmamba2.scan import scan_named
 
 EPS = 1e-5  # of both norms below
@@ -23,14 +24,15 @@ class MeanSquareNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.weight
+        v = wide(x)
+        return (v * torch.rsqrt(v.square().mean(-1, keepdim=True) + EPS) * self.weight).to(x.dtype)
 
 
 class GatedNorm(MeanSquareNorm):
     """`MeanSquareNorm` of y * silu(z): the gate comes before the norm."""
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(y * F.silu(z))
+        return super().forward(wide(y) * F.silu(wide(z))).to(y.dtype)
 
 
 class Mamba2(nn.Module):
@@ -61,8 +63,8 @@ class Mamba2(nn.Module):
         z, xbc, dt = self.in_proj(u).split(self.sizes, dim=-1)
         x, b, c = conv(xbc, self.conv1d.weight, cast(Tensor, self.conv1d.bias)).split(self.inner_sizes, dim=-1)
         x = x.unflatten(-1, (-1, self.headdim))  # [b, l, h, p]
-        y = scan(x, F.softplus(dt + self.dt_bias), -torch.exp(self.A_log), b, c)
-        y = y + self.D[:, None] * x
+        y = scan(x, F.softplus(wide(dt) + self.dt_bias), -torch.exp(self.A_log), b, c)
+        y = y + (self.D[:, None] * x).to(x.dtype)
         return self.out_proj(self.norm(y.flatten(-2), z))
 
 
@@ -80,6 +82,8 @@ class ResidualMixer(nn.Module):
 
 class Merge(nn.Module):
     """Linear layer from both directions to d, stored as the official 1x1 ConvTranspose1d: [2d, d, 1]."""
+
+    is_product = True
 
     def __init__(self, dim: int) -> None:
         super().__init__()

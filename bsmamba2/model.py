@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bsmamba2.config import ModelConfig
 from bsmamba2.layers import RMSNorm
 from bsmamba2.mamba2 import Mamba2, MambaBlock
+from bsmamba2.precision import wide
 from bsmamba2.roformer import RotaryEmbedding, Transformer
 from bsmamba2.scan import scan_named
 
@@ -34,7 +35,11 @@ class BandSplit(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         parts = mixture.flatten(2).split(self.widths, dim=-1)
-        return torch.stack([to(part) for to, part in zip(self.to_features, parts, strict=True)], dim=2)
+        bands = []
+        for to_features, part in zip(self.to_features, parts, strict=True):
+            norm, linear = cast(nn.Sequential, to_features)
+            bands.append(linear(norm(part).to(linear.weight.dtype)))  # the spectrogram is float32 at any precision
+        return torch.stack(bands, dim=2)
 
 
 class MaskEstimator(nn.Module):
@@ -80,7 +85,7 @@ class BandSplitSeparator(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         features = self.final_norm(self.dual_path(self.band_split(mixture)))
         masks = torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1)
-        return complex_product(masks, mixture[:, None])
+        return complex_product(wide(masks), mixture[:, None])
 
     def dual_path(self, x: Tensor) -> Tensor:
         """[b, t, k, d] -> [b, t, k, d]: each layer runs along time for every sub-band, then the other way."""

@@ -38,7 +38,7 @@ class RotaryEmbedding(nn.Module):
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x [b, h, l, p] with every pair turned by the angle whose cosine and sine, [l, p / 2], are given."""
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2)
+    return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
 
 
 class Attention(nn.Module):

@@ -54,28 +54,29 @@ def chunked_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tens
         b, c = F.pad(b, (0, 0, 0, pad)), F.pad(c, (0, 0, 0, pad))
     heads, p = x.shape[2], x.shape[3]
 
-    # 1. cut into chunks
-    x = (x * dt[..., None]).reshape(-1, chunks, q, heads, p).permute(0, 3, 1, 2, 4)  # [b, h, c, q, p]
+    # 1. cut into chunks; dt and the decays stay float32 whatever x is
+    narrow = x.dtype
+    x = (x * dt[..., None]).to(narrow).reshape(-1, chunks, q, heads, p).permute(0, 3, 1, 2, 4)  # [b, h, c, q, p]
     log_decay = (dt * a).reshape(-1, chunks, q, heads).permute(0, 3, 1, 2)  # [b, h, c, q]
     b = b.reshape(-1, 1, chunks, q, n)
     c = c.reshape(-1, 1, chunks, q, n)
     total = torch.cumsum(log_decay, dim=-1)
 
     # 2. within a chunk: y_i = sum over j <= i of (C_i . B_j) exp(total_i - total_j) dt_j x_j
-    y = (_decays(total, total, diagonal=0) * (c @ b.transpose(-1, -2))) @ x  # [b, h, c, q, p]
+    y = (_decays(total, total, diagonal=0).to(narrow) * (c @ b.transpose(-1, -2))) @ x  # [b, h, c, q, p]
 
     if chunks > 1:
         # 3. what each chunk alone leaves behind at its end
-        to_end = torch.exp(total[..., -1:] - total)
+        to_end = torch.exp(total[..., -1:] - total).to(narrow)
         states = b.transpose(-1, -2) @ (x * to_end[..., None])  # [b, h, c, n, p]
 
         # 4. the state each chunk starts from: what all earlier ones left, decayed until its start
         bounds = torch.cumsum(F.pad(total[..., -1], (1, 0)), dim=-1)  # [b, h, c + 1]
-        carried = _decays(bounds[..., :-1], bounds[..., 1:], diagonal=-1)  # [b, h, c, c]
+        carried = _decays(bounds[..., :-1], bounds[..., 1:], diagonal=-1).to(narrow)  # [b, h, c, c]
         states = (carried @ states.flatten(-2)).reshape(-1, heads, chunks, n, p)
 
         # 5. what that state adds
-        y = y + (c @ states) * torch.exp(total)[..., None]
+        y = y + (c @ states) * torch.exp(total).to(narrow)[..., None]
 
     y = y.permute(0, 2, 3, 1, 4).reshape(-1, chunks * q, heads, p)
     return y[:, :length] if pad else y
@@ -98,11 +99,15 @@ def kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tenso
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Causal depthwise convolution and SiLU: x [b, l, d], weight [d, 1, taps], bias [d] -> [b, l, d].
 
-    Tap k multiplies x[t - (taps - 1) + k], with zeros before the start.
+    Tap k multiplies x[t - (taps - 1) + k], with zeros before the start. Written as a sum over the taps: it needs no
+    transposition, ONNX has no bfloat16 convolution before opset 22, and TensorRT's plans are smaller for it.
     """
-    taps = weight.shape[-1]
-    padded = F.pad(x.transpose(1, 2), (taps - 1, 0))
-    return F.silu(F.conv1d(padded, weight, bias, groups=x.shape[-1])).transpose(1, 2)
+    length, taps = x.shape[1], weight.shape[-1]
+    padded = F.pad(x, (0, 0, taps - 1, 0))
+    y = bias
+    for k in range(taps):
+        y = y + padded[:, k : k + length] * weight[:, 0, k]
+    return F.silu(y)
 
 
 def kernel_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

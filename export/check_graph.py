@@ -14,17 +14,19 @@ from runtime.manifest import INPUT_NAME, OUTPUT_NAME
 # fmt: off
 ALLOWED = frozenset(
     {
-        "Add", "Clip", "Concat", "Constant", "Conv", "CumSum", "Div", "Erf", "Exp", "Expand", "Flatten", "Gather",
-        "Gelu", "Gemm", "Greater", "Identity", "MatMul", "Min", "Mul", "Neg", "Pad", "Pow", "Reciprocal", "ReduceMean",
-        "ReduceSum", "Reshape", "Scan", "Shape", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze",
-        "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+        "Add", "Cast", "Clip", "Concat", "Constant", "CumSum", "Div", "Erf", "Exp", "Expand", "Flatten",
+        "Gather", "Gelu", "Gemm", "Greater", "Identity", "MatMul", "Min", "Mul", "Neg", "Pad", "Pow",
+        "Reciprocal", "ReduceMean", "ReduceSum", "Reshape", "Scan", "Shape", "Sigmoid", "Slice", "Softmax",
+        "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )
 # fmt: on
 
 
-def check_graph(model: onnx.ModelProto, frames: int, bins: int, channels: int, stems: int) -> None:
-    """Raise ExportError unless `model` is valid ONNX and keeps the contract of a float32 engine."""
+def check_graph(
+    model: onnx.ModelProto, frames: int, bins: int, channels: int, stems: int, precision: str = "fp32"
+) -> None:
+    """Raise ExportError unless `model` is valid ONNX and keeps the engine contract at `precision`."""
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -37,10 +39,11 @@ def check_graph(model: onnx.ModelProto, frames: int, bins: int, channels: int, s
         raise ExportError(f"the exported graph uses operators not known to run everywhere: {', '.join(foreign)}")
     _check_value(model.graph.input, INPUT_NAME, ["batch", frames, bins, channels, 2])
     _check_value(model.graph.output, OUTPUT_NAME, ["batch", stems, frames, bins, channels, 2])
+    types = {"fp32": (), "fp16": (onnx.TensorProto.FLOAT16,)}[precision]
     for tensor in model.graph.initializer:
-        if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL):
+        if tensor.data_type not in (*types, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL):
             kind = onnx.TensorProto.DataType.Name(tensor.data_type)
-            raise ExportError(f"the exported graph holds {tensor.name} as {kind}: expected float32 throughout")
+            raise ExportError(f"the exported {precision} graph holds {tensor.name} as {kind}")
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

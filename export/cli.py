@@ -43,6 +43,7 @@ def export(
         float | None, typer.Option(help="Length of a chunk, instead of --frames.", show_default="8")
     ] = None,
     batch_max: Annotated[int, typer.Option(help="Most chunks the engine takes at a time.")] = DEFAULT_BATCH_MAX,
+    precision: Annotated[str, typer.Option(metavar="fp32|fp16", help="Types inside the engine.")] = "fp32",
     scan: Annotated[str, typer.Option(metavar="chunked", help="Form of the scan in the graph.")] = "chunked",
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
@@ -81,7 +82,9 @@ def export(
             else:
                 print(f"  {step} ({time.perf_counter() - start:.0f} s)", flush=True)
 
-        done = export_engine(checkpoint, name, frames=frames, batch_max=batch_max, scan=scan, report=report)
+        done = export_engine(
+            checkpoint, name, frames=frames, batch_max=batch_max, precision=precision, scan=scan, report=report
+        )
 
     manifest, parity = done.manifest, done.manifest.parity
     model = manifest.model
@@ -89,7 +92,10 @@ def export(
         f"{model.kind}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, "
         f"{'stereo' if model.channels == 2 else 'mono'}, stems {', '.join(model.stems)}"
     )
-    print(f"chunks of {frames} frames ({manifest.chunk_samples / stft.sample_rate:.2f} s), batch 1 to {batch_max}")
+    print(
+        f"{precision}, chunks of {frames} frames ({manifest.chunk_samples / stft.sample_rate:.2f} s), "
+        f"batch 1 to {batch_max}"
+    )
     snr = "no error" if parity.snr_db is None else f"SNR {parity.snr_db:.0f} dB"
     print(
         f"parity with PyTorch in {parity.executor}: largest error {parity.max_error:.1e} of the peak "

@@ -15,7 +15,7 @@ from export.check_graph import check_graph
 from export.describe import describe
 from export.errors import ExportError
 from export.to_onnx import to_onnx
-from export.verify import verify
+from export.verify import TOLERANCES, verify
 from runtime.manifest import METADATA_KEY, EngineFile, Manifest, sha256_of
 
 SCANS = ("chunked",)
@@ -38,16 +38,19 @@ def export_engine(
     *,
     frames: int,
     batch_max: int = 8,
+    precision: str = "fp32",
     scan: str = "chunked",
     report: Callable[[str], None] = lambda step: None,
 ) -> Exported:
     """Write `name`.onnx and `name`.json for chunks of `frames` STFT frames, up to `batch_max` of them at a time.
 
+    `precision` is "fp32" or "fp16": explicit types inside the graph, whose input and output stay float32.
+
     `report` is called with the name of each step as it begins. Raises ExportError, and leaves what stood under these
     names before, when the graph breaks the contract or its output differs from PyTorch's.
     """
     config = checkpoint.config
-    _check_options(checkpoint, frames, batch_max, scan)
+    _check_options(checkpoint, frames, batch_max, precision, scan)
     engine, manifest_path = (name.with_name(name.name + suffix) for suffix in (".onnx", ".json"))
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
@@ -55,12 +58,12 @@ def export_engine(
             report("building the network")
             model = checkpoint.model().use_scan(scan)
             report("tracing it into a graph")
-            graph = to_onnx(model, frames)
+            graph = to_onnx(model, frames, precision)
             report("checking the graph")
-            check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems))
+            check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems), precision)
             part = Path(folder) / engine.name
             onnx.save(graph, part)
-            parity = verify(model, part, frames, batch_max, report)
+            parity = verify(model, part, frames, batch_max, precision, report)
 
             report("writing")
             manifest = describe(
@@ -68,6 +71,7 @@ def export_engine(
                 parameters=sum(parameter.numel() for parameter in model.parameters()),
                 frames=frames,
                 batch_max=batch_max,
+                precision=precision,
                 scan=scan,
                 target="cpu",
                 parity=parity,
@@ -85,7 +89,7 @@ def export_engine(
     return Exported(engine, manifest_path, manifest)
 
 
-def _check_options(checkpoint: Checkpoint, frames: int, batch_max: int, scan: str) -> None:
+def _check_options(checkpoint: Checkpoint, frames: int, batch_max: int, precision: str, scan: str) -> None:
     stft = checkpoint.config.stft
     if frames < smallest_frames(stft):
         raise ExportError(
@@ -93,6 +97,8 @@ def _check_options(checkpoint: Checkpoint, frames: int, batch_max: int, scan: st
         )
     if not 1 <= batch_max <= MAX_BATCH:
         raise ExportError(f"--batch-max {batch_max}: expected 1 to {MAX_BATCH}")
+    if precision not in TOLERANCES:
+        raise ExportError(f"--precision {precision}: expected {' or '.join(TOLERANCES)}")
     if scan not in SCANS:
         raise ExportError(f"--scan {scan}: expected {' or '.join(SCANS)}")
     bytes_needed = 4 * sum(value.numel() for value in checkpoint.state.values())

@@ -14,26 +14,42 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
 from bsmamba2.model import BandSplitSeparator
+from bsmamba2.precision import to_precision
+from export.bands import group_bands
 from export.rotary import fix_rotary
 from export.sliced import slice_dual_path
 from runtime.manifest import INPUT_NAME, OUTPUT_NAME
 
 OPSET = 20  # at 23 torch's exporter fuses norms into an operator ONNX Runtime refuses
+TARGETS = ("cpu", "gpu")
 
 
-def to_onnx(model: BandSplitSeparator, frames: int) -> onnx.ModelProto:
-    """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2], float32.
+def prepared(
+    model: BandSplitSeparator, frames: int, precision: str = "fp32", target: str = "cpu"
+) -> BandSplitSeparator:
+    """A copy of `model` in the form that is exported: the same function, for `frames` frames, in `precision`.
 
-    The batch is dynamic, the frames are fixed, and the dual path runs slice by slice (see export.sliced).
+    For the target "cpu" the dual path runs slice by slice (see export.sliced); on a "gpu" the whole batch at once.
+    """
+    model = copy.deepcopy(model)
+    group_bands(model)
+    fix_rotary(model, frames)
+    to_precision(model, precision)
+    if target == "cpu":
+        slice_dual_path(model, frames)
+    return model
+
+
+def to_onnx(model: BandSplitSeparator, frames: int, precision: str = "fp32", target: str = "cpu") -> onnx.ModelProto:
+    """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2].
+
+    Both are float32 at any precision; the batch is dynamic, the frames are fixed.
     """
     config = model.config
-    prepared = copy.deepcopy(model)
-    fix_rotary(prepared, frames)
-    slice_dual_path(prepared, frames)
     example = torch.zeros(2, frames, config.stft.bins, config.channels, 2)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            prepared,
+            prepared(model, frames, precision, target),
             (example,),
             dynamo=True,
             verbose=False,

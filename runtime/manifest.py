@@ -94,7 +94,8 @@ class Parity:
     max_error: float
     rms_error: float
     snr_db: float | None  # None: no difference at all
-    tolerance: float  # of max_error
+    tolerance: float  # largest max_error allowed
+    required_snr_db: float
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
             "rms_error": 1e-7,
             "snr_db": 120.0,
             "tolerance": 2e-5,
+            "required_snr_db": 90.0,
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.model import BandSplitSeparator
 from export import engine as export_module
 from export import verify as verify_module
+from export.bands import group_bands, runs
 from export.check_graph import check_graph
 from export.engine import export_engine, smallest_frames
 from export.errors import ExportError
@@ -107,6 +109,36 @@ def test_any_batch_and_any_number_of_stems(tmp_path, kind, batch):
     assert golden_data.relative_error(found, reference) <= TOLERANCE
 
 
+def test_grouped_bands_are_the_same_function():
+    for name in ("a", "c"):
+        model = golden_data.network(name).double()
+        grouped = copy.deepcopy(model)
+        group_bands(grouped)
+        mixture = torch.from_numpy(Stft(2048, 441).forward(golden_data.wave_in(name))).double()
+        with torch.inference_mode():
+            reference = model(mixture)
+            assert (grouped(mixture) - reference).abs().max() <= 1e-12 * reference.abs().max()
+    assert runs([2, 2, 2, 5, 2, 8, 8]) == [(0, 3), (3, 1), (4, 1), (5, 2)]
+
+
+def test_a_half_precision_engine_is_half_the_size_and_near_float32(tmp_path):
+    torch.save(golden_data.state("c"), tmp_path / "c.ckpt")
+    done = export_engine(load_checkpoint(tmp_path / "c.ckpt"), tmp_path / "c", frames=51, precision="fp16")
+    assert done.manifest.precision == "fp16"
+    stft, backend = Stft(2048, 441), OnnxRuntimeBackend(done.engine, threads=None)
+    found = stft.inverse(backend.run(stft.forward(golden_data.wave_in("c"))))
+    reference = golden_data.wave_out("c")
+    assert 10 * np.log10(np.sum(reference**2) / np.sum((found - reference) ** 2)) >= 50
+    assert done.engine.stat().st_size < 0.6 * 4 * done.manifest.model.parameters
+
+
+def test_a_network_beyond_float16_is_not_exported(tiny, tmp_path):
+    tiny.state["band_split.to_features.0.1.weight"] *= 1e6
+    with pytest.raises(ExportError, match="NaN or Inf.*may leave the range of float16: nothing was written"):
+        export_engine(tiny, tmp_path / "x", frames=20, precision="fp16")
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors"}
+
+
 def test_slices_cover_every_sequence_once():
     for count in (1, 61, 89, 90, 91, 95, 180, 801):
         sliced = Sliced(torch.nn.Identity(), count, at_most=90)
@@ -120,7 +152,8 @@ def test_an_engine_that_differs_is_not_written(tiny, tmp_path, monkeypatch):
     before = b"an earlier engine"
     (tmp_path / "x.onnx").write_bytes(before)
     with pytest.raises(
-        ExportError, match=r"differs from PyTorch by .* of the peak, more than 2e-05: nothing was written"
+        ExportError,
+        match=r"the fp32 engine differs from PyTorch by .* of the peak .at most 2e-05.* nothing was written",
     ):
         export_engine(tiny, tmp_path / "x", frames=20)
     assert (tmp_path / "x.onnx").read_bytes() == before
@@ -195,6 +228,7 @@ def test_graphs_that_break_the_contract_are_refused(change, message):
     [
         ({"frames": smallest_frames(STFT) - 1}, "frames: expected at least 3, whose chunk is longer than n_fft / 2"),
         ({"frames": 20, "batch_max": 0}, "--batch-max 0: expected 1 to 64"),
+        ({"frames": 20, "precision": "int8"}, "--precision int8: expected fp32 or fp16"),
         ({"frames": 20, "scan": "sequential"}, "--scan sequential: expected chunked"),
     ],
 )
