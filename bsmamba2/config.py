@@ -20,6 +20,24 @@ PUBLISHED_BANDS: tuple[int, ...] = (
     129,
 )
 
+# Far above any network of this family: what stands between a hostile configuration and all of the memory.
+MOST = {
+    "depth": 128,
+    "dim": 8192,
+    "mask_depth": 16,
+    "mask_expansion": 64,
+    "d_state": 4096,
+    "d_conv": 64,
+    "expand": 64,
+    "headdim": 4096,
+    "heads": 256,
+    "dim_head": 4096,
+    "ff_expansion": 64,
+    "n_fft": 65536,
+    "win_length": 65536,
+    "hop_length": 65536,
+}
+
 KINDS = ("mamba2", "transformer", "mamba2-roformer")
 
 
@@ -41,6 +59,10 @@ class StftConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "sample_rate", "n_fft", "win_length", "hop_length")
+        if not 1000 <= self.sample_rate <= 384_000 or self.n_fft < 16:
+            raise ConfigError(
+                f"sample_rate {self.sample_rate}, n_fft {self.n_fft}: expected 1000 to 384000 Hz, n_fft at least 16"
+            )
         if self.n_fft % 2 or self.win_length != self.n_fft:
             raise ConfigError(
                 f"STFT with n_fft {self.n_fft} and win_length {self.win_length}: "
@@ -97,15 +119,27 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConfigError(f"module type {self.kind!r} is not known: expected one of {', '.join(KINDS)}")
+            raise ConfigError(f"module type {_short(self.kind)} is not known: expected one of {', '.join(KINDS)}")
         _require_positive(self, "dim", "depth", "mask_depth", "mask_expansion")
+        for name in ("attn_dropout", "ff_dropout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+                raise ConfigError(f"{name} is {_short(value)}: expected a number from 0 to 1")
         if self.channels not in (1, 2):
             raise ConfigError(f"a network of {self.channels} channels: expected 1 (mono) or 2 (stereo)")
-        stems_ok = self.stems and all(isinstance(s, str) and s for s in self.stems)
-        if not stems_ok or len(set(self.stems)) < len(self.stems):
-            raise ConfigError(f"stems {list(self.stems)}: expected at least one name, each one once")
-        if not self.bands or any(not isinstance(w, int) or w <= 0 for w in self.bands):
-            raise ConfigError(f"band table {list(self.bands)}: expected a positive number of bins for each")
+        if (
+            not 0 < len(self.stems) <= 64
+            or len(set(self.stems)) < len(self.stems)
+            or not all(map(_is_name, self.stems))
+        ):
+            raise ConfigError(
+                f"stems {', '.join(map(_short, self.stems[:8]))}: expected at least one name, each one once, "
+                "of letters, digits, '-', '_' and spaces: files are named after them"
+            )
+        if not 0 < len(self.bands) <= 1024 or any(
+            isinstance(w, bool) or not isinstance(w, int) or w <= 0 for w in self.bands
+        ):
+            raise ConfigError("the band table: expected a positive number of bins for each sub-band")
         if sum(self.bands) != self.stft.bins:
             raise ConfigError(
                 f"the {len(self.bands)} sub-bands hold {sum(self.bands)} bins, but n_fft {self.stft.n_fft} "
@@ -133,7 +167,7 @@ class ModelConfig:
         values = dict(_checked(cls, data))
         if "stft" in values:
             if not isinstance(values["stft"], Mapping):
-                raise ConfigError(f"config key 'stft' is {values['stft']!r}: expected an object")
+                raise ConfigError(f"config key 'stft' is {_short(values['stft'])}: expected an object")
             values["stft"] = StftConfig(**_checked(StftConfig, values["stft"]))
         for name in ("stems", "bands"):
             if name in values:
@@ -158,12 +192,26 @@ def _checked(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
         allowed = expected.get(types[name])
         wrong_bool = isinstance(value, bool) and types[name] != "bool"
         if allowed and (not isinstance(value, allowed) or wrong_bool):
-            raise ConfigError(f"config key {name!r} is {value!r}: expected {types[name]}")
+            raise ConfigError(f"config key {name!r} is {_short(value)}: expected {types[name]}")
     return data
+
+
+def _is_name(stem: object) -> bool:
+    return isinstance(stem, str) and 0 < len(stem) <= 64 and all(c.isalnum() or c in "-_ " for c in stem)
 
 
 def _require_positive(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
+        most = MOST.get(name, 1_000_000)
         if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            raise ConfigError(f"{name} is {value!r}: expected a positive whole number")
+            raise ConfigError(f"{name} is {_short(value)}: expected a positive whole number")
+        if value > most:
+            raise ConfigError(f"{name} is {_short(value)}: expected at most {most}")
+
+
+def _short(value: object) -> str:
+    # Numbers and short strings only: the repr of a nested structure can be larger than memory.
+    if value is None or isinstance(value, int | float):
+        return f"{value!r}"[:40]
+    return repr(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +23,13 @@ from bsmamba2.errors import ScanError
 
 SCAN_CHUNK = 64  # positions q of one chunk of the block form
 
-# Added to log-decays above the diagonal. exp() of it is exactly 0 in float16 to float64, and unlike
-# -inf it survives a subtraction or a multiplication by 0 without turning into NaN.
+# Stands for the log-decays above the diagonal. exp() of it is exactly 0 in float16 to float64, and unlike -inf it
+# survives a subtraction or a multiplication by 0 without turning into NaN.
 MASKED = -1.0e4
+
+STEP = 1 / 64
+# A log-decay below this counts as this: exp() of it is 0 in float64 too, and sums of 256 of them stay exact in float32.
+LEAST = -1024.0
 
 
 def sequential_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -60,34 +65,61 @@ def chunked_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tens
     log_decay = (dt * a).reshape(-1, chunks, q, heads).permute(0, 3, 1, 2)  # [b, h, c, q]
     b = b.reshape(-1, 1, chunks, q, n)
     c = c.reshape(-1, 1, chunks, q, n)
-    total = torch.cumsum(log_decay, dim=-1)
+    total = RunningSum.of(log_decay)
 
     # 2. within a chunk: y_i = sum over j <= i of (C_i . B_j) exp(total_i - total_j) dt_j x_j
     y = (_decays(total, total, diagonal=0).to(narrow) * (c @ b.transpose(-1, -2))) @ x  # [b, h, c, q, p]
 
     if chunks > 1:
         # 3. what each chunk alone leaves behind at its end
-        to_end = torch.exp(total[..., -1:] - total).to(narrow)
+        to_end = torch.exp(total.cut(-1, None).minus(total)).to(narrow)  # [b, h, c, q]
         states = b.transpose(-1, -2) @ (x * to_end[..., None])  # [b, h, c, n, p]
 
         # 4. the state each chunk starts from: what all earlier ones left, decayed until its start
-        bounds = torch.cumsum(F.pad(total[..., -1], (1, 0)), dim=-1)  # [b, h, c + 1]
-        carried = _decays(bounds[..., :-1], bounds[..., 1:], diagonal=-1).to(narrow)  # [b, h, c, c]
+        bounds = RunningSum.of(F.pad(log_decay.sum(-1), (1, 0)))  # [b, h, c + 1]
+        carried = _decays(bounds.cut(0, -1), bounds.cut(1, None), diagonal=-1).to(narrow)  # [b, h, c, c]
         states = (carried @ states.flatten(-2)).reshape(-1, heads, chunks, n, p)
 
         # 5. what that state adds
-        y = y + (c @ states) * torch.exp(total).to(narrow)[..., None]
+        y = y + (c @ states) * torch.exp(total.coarse + total.fine).to(narrow)[..., None]
 
     y = y.permute(0, 2, 3, 1, 4).reshape(-1, chunks * q, heads, p)
     return y[:, :length] if pad else y
 
 
-def _decays(rows: Tensor, columns: Tensor, diagonal: int) -> Tensor:
+class RunningSum(NamedTuple):
+    """Sums of log-decays from the start to each position, [..., q] both, whose value is coarse + fine.
+
+    Such a sum grows to thousands while the differences taken of it matter to the seventh digit: held in one float32, a
+    strong decay would blur every weak one after it. `coarse` is made of multiples of `STEP`, so its sums and
+    differences are exact; `fine` is what is left of each term, at most half a step.
+    """
+
+    coarse: Tensor
+    fine: Tensor
+
+    @classmethod
+    def of(cls, terms: Tensor) -> RunningSum:
+        terms = terms.clamp(min=LEAST)
+        coarse = torch.round(terms / STEP) * STEP
+        return cls(torch.cumsum(coarse, dim=-1), torch.cumsum(terms - coarse, dim=-1))
+
+    def cut(self, start: int, end: int | None) -> RunningSum:
+        return RunningSum(self.coarse[..., start:end], self.fine[..., start:end])
+
+    def minus(self, other: RunningSum) -> Tensor:
+        return (self.coarse - other.coarse) + (self.fine - other.fine)
+
+
+def _decays(rows: RunningSum, columns: RunningSum, diagonal: int) -> Tensor:
     """exp(rows_i - columns_j) where j <= i + diagonal, else 0: [..., q] and [..., q] -> [..., q, q]."""
-    steps = rows.shape[-1]
-    hidden = torch.full((steps, steps), MASKED, dtype=rows.dtype, device=rows.device).triu(diagonal + 1)
-    # A difference that counts is <= 0; the clamp keeps those that do not from overflowing.
-    return torch.exp((rows[..., :, None] - columns[..., None, :]).clamp(max=0) + hidden)
+    difference = RunningSum(*(part[..., :, None] for part in rows)).minus(
+        RunningSum(*(part[..., None, :] for part in columns))
+    )
+    # A difference that counts is <= 0, one that does not is positive: the smaller of it and this bound serves both.
+    steps, dtype, device = rows.fine.shape[-1], rows.fine.dtype, rows.fine.device
+    bound = torch.full((steps, steps), MASKED, dtype=dtype, device=device).triu(diagonal + 1)
+    return torch.exp(torch.minimum(difference, bound))
 
 
 def kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -65,8 +65,8 @@ def export(
     name = output if output is not None else Path("engines") / checkpoint.path.stem
     if name.suffix == ".onnx":
         name = name.with_suffix("")
-    if not name.name:
-        raise OptionError(f"-o {output}: expected the name of an engine, such as engines/vocals")
+    if name.name in ("", "..") or name.is_dir():
+        raise OptionError(f"-o {output}: is a folder: expected the name of an engine, such as engines/vocals")
 
     print(f"{ckpt}: {checkpoint.layout} checkpoint, {checkpoint.weights} weights")
     for note in checkpoint.notes:

@@ -20,6 +20,7 @@ from runtime.manifest import METADATA_KEY, EngineFile, Manifest, sha256_of
 
 SCANS = ("chunked",)
 MAX_BATCH = 64
+MAX_FRAMES = 100_000
 PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes: more does not fit one ONNX file
 
 
@@ -52,6 +53,9 @@ def export_engine(
     config = checkpoint.config
     _check_options(checkpoint, frames, batch_max, precision, scan)
     engine, manifest_path = (name.with_name(name.name + suffix) for suffix in (".onnx", ".json"))
+    for final in (engine, manifest_path):
+        if final.is_dir():
+            raise ExportError(f"{final}: is a folder: choose another name with -o")
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=name.parent, prefix=".bsm-export-") as folder:
@@ -82,18 +86,34 @@ def export_engine(
             part_json = Path(folder) / manifest_path.name
             part_json.write_text(manifest.to_json() + "\n", encoding="utf-8")
             Manifest.from_json(part_json.read_text(encoding="utf-8"), str(manifest_path))
-            part.replace(engine)
-            part_json.replace(manifest_path)
+            _replace_both({part: engine, part_json: manifest_path}, Path(folder))
     except OSError as error:
-        raise ExportError(f"{error.filename or name}: cannot be written ({error.strerror or error})") from error
+        raise ExportError(f"{name}: cannot be written ({error.strerror or error})") from error
     return Exported(engine, manifest_path, manifest)
+
+
+def _replace_both(moves: dict[Path, Path], folder: Path) -> None:
+    """Move every new file to its final name or leave all names as they were: no engine without its manifest."""
+    earlier: dict[Path, Path] = {}
+    try:
+        for part, final in moves.items():
+            if final.exists():
+                earlier[final] = final.replace(folder / f"earlier-{final.name}")
+            part.replace(final)
+    except OSError:
+        for part, final in moves.items():
+            if not part.exists():
+                final.unlink(missing_ok=True)
+            if final in earlier:
+                earlier[final].replace(final)
+        raise
 
 
 def _check_options(checkpoint: Checkpoint, frames: int, batch_max: int, precision: str, scan: str) -> None:
     stft = checkpoint.config.stft
-    if frames < smallest_frames(stft):
+    if not smallest_frames(stft) <= frames <= MAX_FRAMES:
         raise ExportError(
-            f"{frames} frames: expected at least {smallest_frames(stft)}, whose chunk is longer than n_fft / 2"
+            f"{frames} frames: expected {smallest_frames(stft)}, whose chunk is longer than n_fft / 2, to {MAX_FRAMES}"
         )
     if not 1 <= batch_max <= MAX_BATCH:
         raise ExportError(f"--batch-max {batch_max}: expected 1 to {MAX_BATCH}")

@@ -17,6 +17,8 @@ from runtime.errors import AudioError
 Float = NDArray[np.float32]
 
 SUBTYPES = ("FLOAT", "PCM_24", "PCM_16")
+MIN_RATE, MAX_RATE = 1000, 768_000  # Hz
+MAX_LEVEL = 1e9  # of a sample, full scale 1.0: far above any song, far below what overflows a spectrum
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,21 @@ class Song:
 
 def read_song(path: Path) -> Song:
     """Read WAV, FLAC, OGG, MP3 or whatever else libsndfile knows. Raises AudioError."""
-    if not path.exists():
-        raise AudioError(f"{path}: does not exist")
-    if path.is_dir():
-        raise AudioError(f"{path}: is a folder: give the files in it")
+    if not path.is_file():
+        found = "does not exist" if not path.exists() else "is a folder" if path.is_dir() else "is not a file"
+        raise AudioError(f"{path}: {found}: expected a song")
     try:
-        audio, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        # As bytes: a name need not be valid text.
+        audio, sample_rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
         reason = str(error).split(": ", 1)[-1].rstrip(".") or type(error).__name__
         raise AudioError(f"{path}: cannot be read as audio ({reason})") from error
     if not len(audio):
         raise AudioError(f"{path}: holds no samples")
-    if not np.isfinite(audio).all():
-        raise AudioError(f"{path}: holds NaN or Inf samples: repair the file first")
+    if not np.abs(audio).max() <= MAX_LEVEL:
+        raise AudioError(f"{path}: holds NaN, Inf or samples beyond {MAX_LEVEL:.0e}: repair the file first")
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(f"{path}: has a sample rate of {sample_rate} Hz: expected {MIN_RATE} to {MAX_RATE}")
     return Song(np.ascontiguousarray(audio.T), int(sample_rate))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from enum import Enum
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from runtime.audio import SUBTYPES, read_song, write_wav
-from runtime.command import run_command
+from runtime.command import printable, run_command
 from runtime.errors import AudioError, OptionError, SeparationError
 from runtime.separator import DEFAULT_OVERLAP, Separator, open_separator
 
@@ -61,7 +62,7 @@ def run(
             if len(songs) == 1 or debug:
                 raise
             failures += 1
-            print(f"bsm-run: {error}", file=sys.stderr)
+            print(f"bsm-run: {printable(str(error))}", file=sys.stderr)
     if failures:
         print(f"bsm-run: {failures} of {len(songs)} songs failed", file=sys.stderr)
     _report_times(separator, time.perf_counter() - start)
@@ -71,13 +72,16 @@ def run(
 def plan_outputs(songs: list[Path], folder: Path, stems: list[str], overwrite: bool) -> dict[Path, dict[str, Path]]:
     """Where each song's stems go. Raises OptionError if two songs would share a file or one exists already."""
     taken: dict[Path, Path] = {}
+    given = {song.resolve() for song in songs}
     targets: dict[Path, dict[str, Path]] = {}
     for song in songs:
         targets[song] = {stem: folder / f"{song.stem}_{stem}.wav" for stem in stems}
         for path in targets[song].values():
             if path in taken:
                 raise OptionError(f"{taken[path]} and {song} would both be written to {path}: separate them apart")
-            if path.exists() and not overwrite:
+            if path.resolve() in given:
+                raise OptionError(f"{path} is one of the songs: choose another folder with -o")
+            if os.path.lexists(path) and not overwrite:
                 raise OptionError(f"{path} exists: choose another folder with -o, or give --overwrite")
             taken[path] = song
     return targets
@@ -91,13 +95,13 @@ def _separate(separator: Separator, path: Path, targets: dict[str, Path], subtyp
         raise AudioError(f"{path}: {song.audio.shape[0]} channels: expected mono or stereo, mix it down first")
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:.0f}%"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(path.name, total=None)
+        task = bar.add_task(printable(path.name), total=None)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
@@ -108,10 +112,12 @@ def _separate(separator: Separator, path: Path, targets: dict[str, Path], subtyp
         for stem, target in targets.items():
             clipped[stem] = write_wav(target, stems[stem], song.sample_rate, subtype)
     seconds, length = time.perf_counter() - start, song.audio.shape[1] / song.sample_rate
-    print(f"{path}: {length:.1f} s separated in {seconds:.1f} s ({length / seconds:.2g} times real time)")
+    print(
+        f"{printable(str(path))}: {length:.1f} s separated in {seconds:.1f} s ({length / seconds:.2g} times real time)"
+    )
     for stem, target in targets.items():
         note = f"  ({clipped[stem]} samples clipped: --subtype FLOAT keeps them)" if clipped[stem] else ""
-        print(f"  {target}{note}")
+        print(f"  {printable(str(target))}{note}")
 
 
 def _report_times(separator: Separator, total: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ def run_command(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ..
 
     `mistakes` are exceptions that count as the user's, besides `SeparationError` and bad options.
     """
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(exit_code(app, name, sys.argv[1:], mistakes))
 
 
@@ -41,10 +44,13 @@ def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[
         if debug:
             traceback.print_exc()
         if isinstance(error, (SeparationError, *mistakes)):
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {printable(str(error))}", file=sys.stderr)
+            return 2
+        if isinstance(error, OSError):  # a name too long, a folder that may not be entered
+            print(f"{name}: {printable(str(error.filename or 'a file'))}: {error.strerror or error}", file=sys.stderr)
             return 2
         if isinstance(error, MemoryError):
-            print(f"{name}: out of memory: use a smaller --batch or a shorter song", file=sys.stderr)
+            print(f"{name}: out of memory: use a smaller batch, a shorter chunk or a shorter song", file=sys.stderr)
             return 2
         summary = (str(error).strip().splitlines() or [""])[0][:300]
         print(
@@ -52,3 +58,17 @@ def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[
             file=sys.stderr,
         )
         return 1
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    """SIGTERM ends the command as Ctrl-C does, so that temporary files are removed."""
+    raise KeyboardInterrupt
+
+
+def printable(text: str) -> str:
+    """`text` without what would break out of its line in a terminal: names of files may hold anything.
+
+    A line that goes on with two spaces is a list of ours, and stays one.
+    """
+    text = re.sub(r"\n(?!  )", r"\\n", text)
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

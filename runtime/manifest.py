@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import types
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -156,7 +155,7 @@ def manifest_path(engine: Path) -> Path:
 def read_manifest(engine: Path) -> Manifest:
     """The manifest beside `engine`, after checking that it describes this very file. Raises ManifestError."""
     if not engine.is_file():
-        found = "is a folder" if engine.is_dir() else "does not exist"
+        found = "does not exist" if not engine.exists() else "is a folder" if engine.is_dir() else "is not a file"
         raise ManifestError(f"{engine}: {found}: expected an engine written by bsm-export (NAME.onnx)")
     path = manifest_path(engine)
     if path == engine:
@@ -259,7 +258,10 @@ def _check(m: Manifest, where: str) -> None:
         "output is the contract's": (
             m.output == Tensor(OUTPUT_NAME, "float32", ["batch", stems, frames, bins, channels, 2])
         ),
-        "parity is finite": math.isfinite(m.parity.max_error) and math.isfinite(m.parity.rms_error),
+        "parity is within its tolerance": 0 <= m.parity.max_error <= m.parity.tolerance < 1 and m.parity.rms_error >= 0,
+        "precision is fp32 or fp16": m.precision in ("fp32", "fp16"),
+        "scan is chunked": m.scan == "chunked",
+        "target is cpu": m.target == "cpu",
     }
     for rule, holds in rules.items():
         if not holds:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio import resample
+from runtime.audio import MAX_LEVEL, MAX_RATE, MIN_RATE, resample
 from runtime.backends import Backend, open_backend
 from runtime.chunks import ChunkPlan, OverlapAdd
-from runtime.errors import NumericsError, OptionError
+from runtime.errors import EngineError, NumericsError, OptionError
 from runtime.manifest import Manifest, read_manifest
 from runtime.stft import Stft
 from runtime.timing import StageTimes
@@ -60,6 +60,8 @@ class Separator:
         with the chunks done and their number. A mono song goes to a stereo engine as two equal channels, whose mean
         comes back; the channels of a stereo song go to a mono engine one by one. Raises OptionError, EngineError.
         """
+        if not np.issubdtype(np.asarray(audio).dtype, np.floating):
+            raise OptionError(f"audio of {np.asarray(audio).dtype}: expected floating-point samples, full scale 1.0")
         audio = np.asarray(audio, np.float32)
         song = audio[None] if audio.ndim == 1 else audio
         self._check(song, sample_rate)
@@ -88,10 +90,10 @@ class Separator:
             )
         if song.shape[1] == 0:
             raise OptionError("audio holds no samples")
-        if not np.isfinite(song).all():
-            raise OptionError("audio holds NaN or Inf")
-        if sample_rate <= 0:
-            raise OptionError(f"sample rate {sample_rate}: expected a positive number of samples a second")
+        if not np.abs(song).max() <= MAX_LEVEL:
+            raise OptionError(f"audio holds NaN, Inf or samples beyond {MAX_LEVEL:.0e}: expected full scale 1.0")
+        if not isinstance(sample_rate, int | np.integer) or not MIN_RATE <= sample_rate <= MAX_RATE:
+            raise OptionError(f"sample rate {sample_rate!r}: expected {MIN_RATE} to {MAX_RATE} Hz")
 
     def _estimate(self, mixture: Float, progress: Callable[[int, int], None] | None) -> Float:
         """[c, samples] at the engine's rate -> the network's stems [s, c, samples]."""
@@ -118,6 +120,9 @@ class Separator:
                 spectra = self._stft.forward(np.stack([plan.cut(mixtures[m], i) for m, i in group]))
             with self.times.stage("engine"):
                 stems = self.backend.run(spectra)
+            expected = (len(group), *shape[:1], *spectra.shape[1:])
+            if stems.shape != expected:
+                raise EngineError(f"the engine returned {stems.shape}: expected {expected}; export it again")
             with self.times.stage("istft"):
                 if not np.isfinite(stems).all():
                     raise NumericsError(
@@ -142,8 +147,6 @@ def open_separator(
     `overlap` is the part of a chunk shared with the next, `batch` the chunks given to the engine at a time, `threads`
     the CPU threads it may use (None: one a core). Raises ManifestError, EngineError, OptionError.
     """
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads {threads}: expected at least 1")
     path = Path(engine)
     manifest = read_manifest(path)
-    return Separator(open_backend(path, threads), manifest, overlap, batch)
+    return Separator(open_backend(path, manifest, threads), manifest, overlap, batch)

@@ -13,7 +13,17 @@ ROOT = Path(__file__).parents[1]
 NOT_FOR = {
     "runtime": {"torch", "bsmamba2", "export", "onnx", "onnxscript", "safetensors", "yaml"},
     "bsmamba2": {"runtime", "export", "onnx", "onnxruntime", "soundfile", "typer"},
-    "export": set(),
+}
+# export may describe, check and report an engine with the runtime; it separates no songs.
+EXPORT_MAY_USE = {
+    "runtime": {"manifest"},
+    "runtime.backends.onnxruntime": None,
+    "runtime.command": None,
+    "runtime.errors": None,
+    "runtime.evaluate": None,
+    "runtime.manifest": None,
+    "runtime.parity": None,
+    "runtime.stft": None,
 }
 
 
@@ -34,6 +44,15 @@ def test_packages_import_only_what_they_may(package):
     assert files
     for path in files:
         assert not imported(path) & NOT_FOR[package], path
+
+
+def test_export_uses_only_what_describes_and_checks_an_engine():
+    for path in sorted((ROOT / "export").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "runtime":
+                assert node.module in EXPORT_MAY_USE, f"{path}: {node.module}"
+                names = EXPORT_MAY_USE[node.module]
+                assert names is None or {alias.name for alias in node.names} <= names, path
 
 
 def python_without(*blocked: str, code: str) -> subprocess.CompletedProcess[str]:
@@ -67,6 +86,8 @@ def test_bsm_export_says_what_to_install(missing):
 
 
 def test_a_missing_onnx_runtime_is_one_line():
-    code = "from runtime.backends import open_backend\nfrom pathlib import Path\nopen_backend(Path('x.onnx'), None)"
+    code = (
+        "from runtime.backends import open_backend\nfrom pathlib import Path\nopen_backend(Path('x.onnx'), None, None)"
+    )
     done = python_without("onnxruntime", code=code)
     assert "ONNX Runtime is not installed: pip install 'bsmamba2[run]'" in done.stderr.splitlines()[-1]

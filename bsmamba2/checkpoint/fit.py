@@ -40,13 +40,20 @@ def require_fit(state: Mapping[str, Tensor], config: ModelConfig, inferred: Mapp
     raise CheckpointError("\n".join(lines))
 
 
-def require_numbers(state: Mapping[str, Tensor], where: str) -> None:
-    """Raise CheckpointError unless every tensor holds finite floating-point numbers."""
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def as_float32(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """`state` in float32. Raises CheckpointError unless every tensor holds finite floating-point numbers."""
+    out = {}
     for key, value in state.items():
-        if not value.is_floating_point():
-            raise CheckpointError(f"{where}: {key} holds {value.dtype}: expected floating-point numbers")
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{where}: {key} holds NaN or Inf: the training run that wrote it had diverged")
+        if value.dtype not in NUMBERS or value.layout != torch.strided or value.device.type != "cpu":
+            found = f"{value.dtype}, {value.layout}, on {value.device}"
+            raise CheckpointError(f"{where}: {key} holds {found}: expected floating-point numbers")
+        out[key] = value.float()
+        if not torch.isfinite(out[key]).all():
+            raise CheckpointError(f"{where}: {key} holds NaN, Inf or numbers beyond float32: its training had diverged")
+    return out
 
 
 def _cause(config: ModelConfig, inferred: Mapping[str, Any], missing: list[str], extra: list[str]) -> str:

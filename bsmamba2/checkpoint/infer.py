@@ -25,7 +25,10 @@ def infer_sizes(state: Mapping[str, Tensor], bins: int) -> dict[str, Any]:
                 f"no tensor {key} with {axis + 1} axes: expected the parameters of BSMamba2 or BS-RoFormer "
                 "under the names of the official code"
             )
-        return int(state[key].shape[axis])
+        found = int(state[key].shape[axis])
+        if found == 0:
+            raise CheckpointError(f"tensor {key} is empty: expected the parameters of a trained network")
+        return found
 
     numbers = r"(\d+)"
     widths = [

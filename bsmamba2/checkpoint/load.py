@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bsmamba2.checkpoint.fit import require_fit, require_numbers
+from bsmamba2.checkpoint.fit import as_float32, require_fit
 from bsmamba2.checkpoint.infer import FIRST, count_stems, infer_sizes
 from bsmamba2.checkpoint.read import plain, read_tensors_and_config
 from bsmamba2.checkpoint.save import METADATA_KEY
@@ -56,7 +56,7 @@ def load_checkpoint(path: str | Path, config: str | Path | None = None, weights:
     """
     if weights not in ("raw", "ema"):
         raise ConfigError(f"weights {weights!r}: expected 'raw' or 'ema'")
-    if str(path) == DEMO and not Path(path).exists():
+    if str(path) == DEMO and not Path(path).is_file():
         path = str(files("bsmamba2") / "demo" / "demo.safetensors")
     return _load(Path(path), config, weights)
 
@@ -65,22 +65,25 @@ def _load(path: Path, config_path: str | Path | None, weights: str) -> Checkpoin
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder: expected a checkpoint file")
     content, metadata = read_tensors_and_config(path)
-    state = _network_tensors(content, path)
+    state, ignored = _network_tensors(content, path)
     stated, source = _stated(content, metadata, path)
     if config_path is not None:
-        stated, source = settings_from(read_yaml(Path(config_path)), str(config_path)), str(config_path)
+        over = settings_from(read_yaml(Path(config_path)), str(config_path))
+        stated = {**stated, **over, "stft": {**stated.get("stft", {}), **over.get("stft", {})}}
+        source = f"{config_path}, then {source}" if source else str(config_path)
 
     config, inferred, notes = _settle(state, stated, source, path)
+    if ignored:
+        notes.append(f"{len(ignored)} entries beside the network ignored: {', '.join(ignored[:3])}")
     require_fit(state, config, inferred, str(path))
     if weights == "ema":
         state = _averaged(content, state, config, path)
-    require_numbers(state, str(path))
     return Checkpoint(
         path=path,
         layout=_layout(content, metadata),
         weights=weights,
         config=config,
-        state={key: value.float() for key, value in state.items()},
+        state=as_float32(state, str(path)),
         notes=tuple(notes),
     )
 
@@ -93,27 +96,39 @@ def _layout(content: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
     return "state_dict"
 
 
-def _network_tensors(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The network's own tensors, without the prefix that Lightning, DDP or torch.compile put before their names."""
+def _network_tensors(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The network's own tensors without the prefix Lightning, DDP or torch.compile put before their names.
+
+    With such a prefix, as in the official loader, other entries belong to the training and are ignored; second, their
+    names.
+    """
     state: Mapping[str, Any] = content
     for name in WRAPPERS:
         if isinstance(content.get(name), Mapping):
             state = content[name]
             break
     prefixes = [key.removesuffix(FIRST) for key in state if isinstance(key, str) and key.endswith(FIRST)]
+    if len(prefixes) > 1:  # such as `model.` beside an averaged copy under `ema_model.`
+        prefixes = [prefix for prefix in prefixes if prefix in ("", "model.")]
     if len(prefixes) != 1:
-        found = ", ".join(map(str, list(state)[:4])) or "nothing"
+        found = ", ".join(str(key)[:60] for key in list(state)[:4]) or "nothing"
         raise CheckpointError(
             f"{path}: expected exactly one tensor named {FIRST}, found {len(prefixes)} among {len(state)} entries "
             f"({found} ...): this is not a checkpoint of BSMamba2 or BS-RoFormer under the official names"
         )
-    out = {}
+    out, ignored = {}, []
     for key, value in state.items():
+        if prefixes[0] and not str(key).startswith(prefixes[0]):
+            if not str(key).startswith(TRAINING_ONLY):
+                ignored.append(str(key)[:60])
+            continue
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{path}: entry {key!r} is a {type(value).__name__}: expected only named tensors")
+            raise CheckpointError(
+                f"{path}: entry {str(key)[:60]!r} is a {type(value).__name__}: expected only named tensors"
+            )
         if not key.startswith(TRAINING_ONLY):
             out[key.removeprefix(prefixes[0])] = value.detach()
-    return out
+    return out, ignored
 
 
 def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], str]:
@@ -121,14 +136,19 @@ def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path)
     if METADATA_KEY in metadata:
         try:
             stated = json.loads(metadata[METADATA_KEY])
+            if not isinstance(stated, dict):
+                raise CheckpointError(f"{path}: its metadata holds a {type(stated).__name__}: expected an object")
             config = ModelConfig.from_dict(stated)
-        except (json.JSONDecodeError, RecursionError, AttributeError) as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise CheckpointError(f"{path}: its metadata is not JSON ({error})") from error
         fields = {name: getattr(config, name) for name in stated}
         if "stft" in fields:
             fields["stft"] = dict(stated["stft"])
         return fields, "its metadata"
-    hyper_parameters = plain(content.get("hyper_parameters"))
+    try:
+        hyper_parameters = plain(content.get("hyper_parameters"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     if isinstance(hyper_parameters, dict):
         return settings_from(hyper_parameters, f"{path}: hyper_parameters"), "its hyper_parameters"
     return {}, ""
@@ -139,8 +159,14 @@ def _settle(
 ) -> tuple[ModelConfig, dict[str, Any], list[str]]:
     """The configuration: what is stated, else what the tensors tell, else what was published."""
     notes = [f"sizes and settings from {source}" if source else "no configuration: sizes inferred from the tensors"]
-    stft = StftConfig(**_known_stft(stated.get("stft", {}), path))
-    published = [name for name in ("sample_rate", "n_fft", "hop_length") if name not in stated.get("stft", {})]
+    known = dict(stated.get("stft", {}))
+    if "n_fft" in known:
+        known.setdefault("win_length", known["n_fft"])
+    try:
+        stft = StftConfig(**known)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    published = [name for name in ("sample_rate", "n_fft", "hop_length") if name not in known]
     if published:
         values = ", ".join(f"{name} {getattr(stft, name)}" for name in published)
         notes.append(f"not stated, published values taken: {values}")
@@ -160,16 +186,6 @@ def _settle(
         return ModelConfig(**fields), inferred, notes
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def _known_stft(stated: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    stft = dict(stated)
-    if "n_fft" in stft:
-        stft.setdefault("win_length", stft["n_fft"])
-    for name, value in stft.items():
-        if name in ("sample_rate", "n_fft", "win_length", "hop_length") and not isinstance(value, int):
-            raise ConfigError(f"{path}: {name} is {value!r}: expected a whole number")
-    return stft
 
 
 def _averaged(

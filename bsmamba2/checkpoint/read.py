@@ -25,6 +25,8 @@ HARMLESS = (
     "lightning_fabric.",
     "pytorch_lightning.",
     "torchmetrics.",
+    "argparse.Namespace",
+    "datetime.",
     "collections.defaultdict",
     *(f"builtins.{name}" for name in ("dict", "list", "tuple", "int", "float", "str", "bool", "bytes")),
 )
@@ -45,7 +47,11 @@ class StandIn:
 
 
 def _plain_dict(*_: Any) -> dict[Any, Any]:
-    return {}  # for collections.defaultdict, whose factory must not be called
+    return {}  # PyTorch's reader fills only plain dicts, and a defaultdict's factory must not be called
+
+
+# Classes of the above that are dicts themselves.
+DICTS = ("collections.defaultdict", "AttributeDict")
 
 
 def read_tensors_and_config(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -90,7 +96,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
             f"{path}: refused, nothing was executed: reading it would call {', '.join(dangerous[:5])}, which no "
             "checkpoint needs. If you trust its origin, load it there and save the state_dict alone"
         )
-    stand_ins: list[Any] = [(_plain_dict if name == "collections.defaultdict" else StandIn, name) for name in names]
+    stand_ins: list[Any] = [(_plain_dict if name.endswith(DICTS) else StandIn, name) for name in names]
     try:
         with safe_globals(stand_ins):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
@@ -117,36 +123,54 @@ def _reason(message: str) -> str:
     return message.split("WeightsUnpickler error:")[-1].strip()[:200]
 
 
+MOST_ITEMS, DEEPEST = 20_000, 32  # of a configuration
+
+
 def plain(value: Any) -> Any:
     """A pickled omegaconf config as dicts, lists and values; anything else as it is.
 
-    Interpolations that name another key ("${model.dim}") are followed; others stay strings.
+    Interpolations that name another key ("${model.dim}") are followed; others stay strings. Raises CheckpointError for
+    a structure too large or too deep to be a configuration.
     """
-    root = _unwrapped(value)
-    return _interpolated(root, root, depth=0)
+    root = _unwrapped(value, _Budget(), 0)
+    return _interpolated(root, root)
 
 
-def _unwrapped(value: Any) -> Any:
+class _Budget:
+    """Counts what is visited: shared parts of a pickle are visited each time they are met."""
+
+    def __init__(self) -> None:
+        self.items = 0
+
+    def take(self, depth: int) -> None:
+        self.items += 1
+        if self.items > MOST_ITEMS or depth > DEEPEST:
+            raise CheckpointError("its hyper_parameters are too large or too deep for a configuration")
+
+
+def _unwrapped(value: Any, budget: _Budget, depth: int) -> Any:
+    budget.take(depth)
     if isinstance(value, StandIn):
         state = value.state if isinstance(value.state, Mapping) else {}
-        return _unwrapped(state.get("_content", state.get("_val")))
+        return _unwrapped(state.get("_content", state.get("_val")), budget, depth + 1)
     if isinstance(value, Mapping):
-        return {str(key): _unwrapped(item) for key, item in value.items()}
+        return {str(key): _unwrapped(item, budget, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_unwrapped(item) for item in value]
+        return [_unwrapped(item, budget, depth + 1) for item in value]
     return value
 
 
-def _interpolated(value: Any, root: Any, depth: int) -> Any:
+def _interpolated(value: Any, root: Any) -> Any:
+    """`value` with its interpolations replaced, each by a value that is none itself."""
     if isinstance(value, dict):
-        return {key: _interpolated(item, root, depth) for key, item in value.items()}
+        return {key: _interpolated(item, root) for key, item in value.items()}
     if isinstance(value, list):
-        return [_interpolated(item, root, depth) for item in value]
-    if isinstance(value, str) and value.startswith("${") and value.endswith("}") and depth < 8:
-        found = root
-        for key in value[2:-1].split("."):
-            if not isinstance(found, dict) or key not in found:
-                return value
-            found = found[key]
-        return _interpolated(found, root, depth + 1)
-    return value
+        return [_interpolated(item, root) for item in value]
+    found = value
+    for _ in range(8):
+        if not (isinstance(found, str) and found.startswith("${") and found.endswith("}")):
+            break
+        path, found = found[2:-1].split("."), root
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+    return value if isinstance(found, dict | list) or found is None else found

@@ -41,6 +41,7 @@ ONLY = {
     "linear_transformer_depth": 0,
     "stft_normalized": False,
     "zero_dc": False,
+    "skip_connection": False,
 }
 
 
@@ -59,7 +60,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # PyYAML's constructors raise whatever a malformed scalar makes them raise
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or type(error).__name__
@@ -77,36 +80,54 @@ def settings_from(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     model = _section(config, "model")
     for key, only in ONLY.items():
-        if key in model and model[key] != only:
-            raise ConfigError(f"{where}: model.{key} is {model[key]!r}: only {only!r} is supported")
+        if model.get(key, only) not in (only, None):
+            raise ConfigError(f"{where}: model.{key} is {str(model[key])[:40]}: only {only!r} is supported")
     found: dict[str, Any] = {field: model[key] for key, field in MODEL_KEYS.items() if model.get(key) is not None}
     if "kind" not in found:
         found.pop("dim_head", None)  # of attention that may not exist: the tensors tell
         found.pop("heads", None)
     if "bands" in found:
-        found["bands"] = _whole_numbers(found["bands"], f"{where}: model.freqs_per_bands")
-    if isinstance(model.get("stereo"), bool):
+        found["bands"] = _bands(found["bands"], f"{where}: model.freqs_per_bands")
+    if model.get("stereo") is not None:
+        if not isinstance(model["stereo"], bool):
+            raise ConfigError(f"{where}: model.stereo is {str(model['stereo'])[:40]}: expected true or false")
         found["channels"] = 2 if model["stereo"] else 1
-
-    stft: dict[str, Any] = {}
-    featurizer, audio = _section(config, "featurizer"), _section(config, "audio")
-    for key in STFT_KEYS:
-        for section, name in ((featurizer, key), (model, f"stft_{key}")):
-            if section.get(name) is not None:
-                stft[key] = section[name]
-    for section in (config, audio, model):
-        if isinstance(section.get("sample_rate"), int):
-            stft["sample_rate"] = section["sample_rate"]
+    stft = _stft(config, model, where)
     if stft:
         found["stft"] = stft
-
-    training = _section(config, "training")
-    target, instruments = training.get("target_instrument"), training.get("instruments")
-    if isinstance(target, str) and target:
-        found["stems"] = (target,)
-    elif isinstance(instruments, list) and all(isinstance(name, str) for name in instruments):
-        found["stems"] = tuple(instruments)
+    stems = _stems(_section(config, "training"), where)
+    if stems:
+        found["stems"] = stems
     return found
+
+
+def _stft(config: Mapping[str, Any], model: Mapping[str, Any], where: str) -> dict[str, int]:
+    """What any section says of the spectrogram; those that say it twice must agree."""
+    featurizer, audio = _section(config, "featurizer"), _section(config, "audio")
+    places = [(name, name, section) for name in STFT_KEYS for section in (featurizer, audio)]
+    places += [(name, f"stft_{name}", model) for name in STFT_KEYS]
+    places += [("sample_rate", "sample_rate", section) for section in (config, audio, model)]
+    found: dict[str, int] = {}
+    for name, key, section in places:
+        value = section.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(f"{where}: {key} is {str(value)[:40]!r}: expected a whole number")
+        if found.setdefault(name, value) != value:
+            raise ConfigError(f"{where}: {name} is {found[name]} in one place and {value} in another")
+    return found
+
+
+def _stems(training: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    target, instruments = training.get("target_instrument"), training.get("instruments")
+    if target is not None:
+        instruments = [target]
+    if instruments is None:
+        return ()
+    if not isinstance(instruments, list) or not all(isinstance(name, str) for name in instruments):
+        raise ConfigError(f"{where}: training.instruments or target_instrument: expected names of stems")
+    return tuple(instruments)
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -114,7 +135,7 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return section if isinstance(section, Mapping) else {}
 
 
-def _whole_numbers(value: Any, where: str) -> tuple[int, ...]:
+def _bands(value: Any, where: str) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
-        raise ConfigError(f"{where} is {value!r}: expected a list of whole numbers")
+        raise ConfigError(f"{where}: expected a list of whole numbers")
     return tuple(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import EngineError
+from runtime.manifest import Manifest
 
 
 class Backend(Protocol):
@@ -21,10 +23,12 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(engine: Path, threads: int | None) -> Backend:
-    """The backend for the engine's format, told by its suffix. Raises EngineError."""
-    if engine.suffix == ".onnx":
+def open_backend(engine: Path, manifest: Manifest, threads: int | None) -> Backend:
+    """The backend for the engine's format, told by its suffix. Raises EngineError unless engine and manifest agree."""
+    if engine.suffix.lower() == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(engine, threads)
+        backend = OnnxRuntimeBackend(engine, threads)
+        backend.require(manifest.input, manifest.output, replace(manifest, engine=None).to_json())
+        return backend
     raise EngineError(f"{engine}: a {engine.suffix or 'nameless'} file: expected an engine NAME.onnx")

@@ -192,7 +192,7 @@ def test_a_pickle_that_tries_to_run_code_is_refused(tmp_path, hostile, where, ne
         content[where] = bomb
     torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=new)
     with pytest.raises(
-        CheckpointError, match="refused, nothing was executed: reading it would call .*mkdir|eval|getattr"
+        CheckpointError, match="refused, nothing was executed: reading it would call .*(mkdir|eval|getattr)"
     ):
         load_checkpoint(tmp_path / "x.ckpt")
     assert not marker.exists()
@@ -284,7 +284,7 @@ def test_the_likeliest_cause_is_named(tmp_path):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     torch.save({**golden_data.state("a"), "final_norm.gamma": torch.full((32,), torch.nan)}, tmp_path / "nan.ckpt")
-    with pytest.raises(CheckpointError, match=r"final_norm\.gamma holds NaN or Inf"):
+    with pytest.raises(CheckpointError, match=r"final_norm\.gamma holds NaN, Inf"):
         load_checkpoint(tmp_path / "nan.ckpt")
     torch.save({**golden_data.state("a"), "final_norm.gamma": torch.ones(32, dtype=torch.int8)}, tmp_path / "i.ckpt")
     with pytest.raises(CheckpointError, match="expected floating-point numbers"):

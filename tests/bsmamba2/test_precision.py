@@ -65,15 +65,16 @@ def test_hard_inputs_stay_finite(name, precision):
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_activations_of_ten_thousand_stay_finite(precision):
-    """Band features of 1e4 reach the residual stream, whose squares alone leave the range of float16."""
+    """The residual stream passes 1e4, whose square alone is far beyond float16."""
     model = golden_data.network("a")
     for to_features in model.band_split.to_features:
-        to_features[1].weight.data *= 4e3
+        to_features[1].weight.data *= 1e3
     mixture = STFT.forward(golden_data.wave_in("a"))
-    features = []
-    model.band_split.register_forward_hook(lambda module, inputs, output: features.append(output))
+    peaks = []
+    for layer in model.layers:
+        layer[1].register_forward_hook(lambda module, inputs, output: peaks.append(float(output.abs().max())))
     reference = stems(model, mixture)
-    assert 1e4 < features[0].abs().max() < 6e4
+    assert 1e4 < max(peaks) < 6e4
     found = stems(narrow(model, precision), mixture)
     assert np.isfinite(found).all()
     assert np.sum((found - reference) ** 2) < 0.01 * np.sum(reference**2)

@@ -59,6 +59,18 @@ def test_chunked_stays_finite_in_float32_where_decays_underflow():
     torch.testing.assert_close(found, scan.sequential_scan(*args), rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.parametrize("strong", [5.0, 50.0, 500.0])
+def test_a_strong_decay_does_not_blur_the_weak_ones_after_it(strong):
+    """In float32: the head that has just forgotten everything must still add up what comes next."""
+    x, dt, _, b, c = inputs(2, 200, 3, 4, 8, seed=2)
+    weak = torch.rand(dt.shape, generator=torch.Generator().manual_seed(3)) < 0.7
+    dt = torch.where(weak, 0.01, strong).double()
+    a = -torch.ones(3, dtype=torch.float64)
+    reference = scan.sequential_scan(x, dt, a, b, c)
+    found = scan.chunked_scan(*(value.float() for value in (x, dt, a, b, c)))
+    assert (found - reference).abs().max() <= 1e-6 * reference.abs().max()
+
+
 def test_unknown_scan_is_refused():
     with pytest.raises(ScanError, match="expected one of sequential, chunked, kernel"):
         scan.scan_named("parallel")

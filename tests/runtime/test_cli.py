@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -105,7 +107,7 @@ def test_mistakes_are_one_line_and_exit_2(run, capsys, tmp_path, args, message):
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "bsm-run: stopped\n"),
-        (MemoryError(), 2, "bsm-run: out of memory: use a smaller --batch or a shorter song\n"),
+        (MemoryError(), 2, "bsm-run: out of memory: use a smaller batch, a shorter chunk or a shorter song\n"),
         (
             ZeroDivisionError("oops"),
             1,
@@ -127,7 +129,43 @@ def test_interruptions_and_faults(run, capsys, monkeypatch, error, code, message
         assert "Traceback" in capsys.readouterr().err
 
 
-def test_threads_must_be_positive(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert exit_code(cli.app, "bsm-run", ["x.onnx", "a.wav", "--threads", "0"]) == 2
-    assert capsys.readouterr().err == "bsm-run: threads 0: expected at least 1\n"
+def test_a_song_is_never_overwritten_by_a_stem(run, capsys, tmp_path):
+    (tmp_path / "separated").mkdir()
+    song("separated/a_vocals.wav")
+    song("separated/a.wav")
+    before = (tmp_path / "separated" / "a_vocals.wav").read_bytes()
+    assert run("separated/a.wav", "separated/a_vocals.wav", "--overwrite") == 2
+    assert "separated/a_vocals.wav is one of the songs" in capsys.readouterr().err
+    assert (tmp_path / "separated" / "a_vocals.wav").read_bytes() == before
+
+
+def test_a_link_to_nowhere_counts_as_existing(run, capsys, tmp_path):
+    song("a.wav")
+    (tmp_path / "separated").mkdir()
+    (tmp_path / "separated" / "a_vocals.wav").symlink_to(tmp_path / "nowhere")
+    assert run("a.wav") == 2
+    assert "a_vocals.wav exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("x" * 300 + ".wav", "File name too long"), ("two\nlines.wav", "two\\nlines.wav: does not exist")],
+)
+def test_odd_names_stay_one_line(run, capsys, name, message):
+    assert run(name) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_names_that_are_no_text(run, tmp_path):
+    song("a.wav")
+    odd = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    (tmp_path / "a.wav").rename(odd)
+    assert run(odd) == 0
+    assert (tmp_path / "separated" / os.fsdecode(b"caf\xe9_vocals.wav")).exists()
+
+
+def test_a_pipe_is_no_song(run, capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert run("pipe.wav") == 2
+    assert "pipe.wav: is not a file" in capsys.readouterr().err

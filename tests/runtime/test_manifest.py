@@ -86,7 +86,10 @@ def test_unknown_keys_are_refused():
         ("batch.max", 0, "batch is a range"),
         ("input.shape", ["batch", 11, 1025, 2, 3], "input is the contract's"),
         ("output.name", "vocals", "output is the contract's"),
-        ("parity.max_error", float("nan"), "parity is finite"),
+        ("parity.max_error", float("nan"), "parity is within its tolerance"),
+        ("parity.max_error", 0.9, "parity is within its tolerance"),
+        ("precision", "int4", "precision is fp32 or fp16"),
+        ("target", "gpu", "target is cpu"),
     ],
 )
 def test_contradictions_are_refused(path, value, message):

@@ -8,7 +8,7 @@ from fakes import separator_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import NumericsError, OptionError
+from runtime import EngineError, NumericsError, OptionError
 
 
 def noise(channels: int, samples: int, seed: int = 0) -> np.ndarray:
@@ -86,6 +86,21 @@ def test_each_chunk_is_transformed_on_its_own_without_overlap():
         np.testing.assert_array_equal(separator.separate(song[:, here], 44100)["vocals"], whole[:, here])
 
 
+def test_a_mono_song_gets_the_mean_of_both_channels():
+    def lopsided(mixture):
+        return (mixture * np.array([1.0, 0.5], np.float32)[:, None])[:, None]
+
+    song = noise(1, 9000)
+    vocals = separator_of(function=lopsided).separate(song, 44100)["vocals"]
+    np.testing.assert_allclose(vocals, 0.75 * song, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [lambda m: m, lambda m: m[:, None, :5], lambda m: np.stack([m, m], axis=1)])
+def test_an_output_of_another_shape_is_an_error(wrong):
+    with pytest.raises(EngineError, match="the engine returned .*: expected"):
+        separator_of(function=wrong).separate(noise(2, 1000), 44100)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_from_the_engine_is_an_error(value):
     def broken(mixture):
@@ -103,8 +118,12 @@ def test_nan_from_the_engine_is_an_error(value):
         (np.zeros((1000, 2)), 44100, r"expected \[channels, samples\] with 1 or 2 channels"),
         (np.zeros((6, 1000)), 44100, "1 or 2 channels"),
         (np.zeros((2, 0)), 44100, "no samples"),
-        (np.full((2, 10), np.nan), 44100, "NaN or Inf"),
-        (np.zeros((2, 10)), 0, "expected a positive number"),
+        (np.full((2, 10), np.nan), 44100, "NaN, Inf or samples beyond"),
+        (np.full((2, 10), 1e38), 44100, "samples beyond 1e.09"),
+        (np.zeros((2, 10), np.int16), 44100, "audio of int16: expected floating-point samples"),
+        (np.zeros((2, 10)), 0, "sample rate 0: expected 1000 to 768000 Hz"),
+        (np.zeros((2, 10)), float("nan"), "sample rate nan"),
+        (np.zeros((2, 10)), "44100", "sample rate '44100'"),
     ],
 )
 def test_audio_that_is_none_is_refused(audio, rate, message):
