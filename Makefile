@@ -21,16 +21,18 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(VENV)/.export: pyproject.toml constraints.txt | $(VENV)
+$(VENV)/.export: pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/pip install --quiet --editable ".[export]" --constraint constraints.txt
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/pip install --quiet --editable ".[export,dev]" --constraint constraints.txt
 	touch $@
 
-$(VENV):
-	$(PYTHON) -m venv $(VENV)
+# A stamp, written last: a half-made environment is made again.
+$(VENV)/.made:
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info

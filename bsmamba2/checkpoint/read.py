@@ -46,8 +46,11 @@ class StandIn:
         self.state = state
 
 
-def _plain_dict(*_: Any) -> dict[Any, Any]:
-    return {}  # PyTorch's reader fills only plain dicts, and a defaultdict's factory must not be called
+class DictStandIn:
+    """For foreign classes that are dicts: makes a plain one, the only kind PyTorch's reader fills."""
+
+    def __new__(cls, *args: Any) -> dict[Any, Any]:  # type: ignore[misc]
+        return {}
 
 
 # Classes of the above that are dicts themselves.
@@ -96,7 +99,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
             f"{path}: refused, nothing was executed: reading it would call {', '.join(dangerous[:5])}, which no "
             "checkpoint needs. If you trust its origin, load it there and save the state_dict alone"
         )
-    stand_ins: list[Any] = [(_plain_dict if name.endswith(DICTS) else StandIn, name) for name in names]
+    stand_ins: list[Any] = [(DictStandIn if name.endswith(DICTS) else StandIn, name) for name in names]
     try:
         with safe_globals(stand_ins):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import json
 import os
 import pickle
 import struct
 import subprocess
 import sys
+import types
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import golden_data
@@ -17,7 +21,7 @@ import torch
 from official_files import lightning_file
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
-from bsmamba2.config import ModelConfig
+from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.errors import BsmambaError, CheckpointError, ConfigError
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.scan import SCAN_CHUNK
@@ -158,6 +162,45 @@ def test_the_demo_checkpoint_is_found_anywhere(tmp_path, monkeypatch):
     assert checkpoint.path.stat().st_size < 12e6
 
 
+def test_a_yaml_overrides_only_what_it_says(tmp_path):
+    stft = StftConfig(sample_rate=8000, n_fft=2048, win_length=2048, hop_length=512)
+    model = BandSplitSeparator(ModelConfig(dim=16, depth=1, stems=("drums",), stft=stft))
+    save_checkpoint(model, tmp_path / "x.safetensors")
+    (tmp_path / "x.yaml").write_text("model: {stft_hop_length: 441}")
+    checkpoint = load_checkpoint(tmp_path / "x.safetensors", tmp_path / "x.yaml")
+    assert checkpoint.config.stems == ("drums",)
+    assert checkpoint.config.stft == StftConfig(sample_rate=8000)
+    assert not any("published" in note for note in checkpoint.notes)
+
+
+def test_entries_of_the_training_beside_the_network_are_ignored(tmp_path):
+    state = {f"model.{key}": value for key, value in golden_data.state("a").items()}
+    state |= {f"ema_model.{key}": value + 1 for key, value in golden_data.state("a").items()}
+    state["val_sdr.sum"] = torch.zeros(())
+    torch.save({"state_dict": state}, tmp_path / "x.ckpt")
+    checkpoint = load_checkpoint(tmp_path / "x.ckpt")
+    assert same(checkpoint.state, golden_data.state("a"))
+    assert any("516 entries beside the network ignored: ema_model." in note for note in checkpoint.notes)
+
+
+def test_odd_but_honest_objects_in_a_lightning_file_are_read(tmp_path, monkeypatch):
+    class AttributeDict(dict):
+        pass
+
+    AttributeDict.__module__, AttributeDict.__qualname__ = "lightning_fabric", "AttributeDict"
+    module = types.ModuleType("lightning_fabric")
+    module.AttributeDict = AttributeDict
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    hyper_parameters = AttributeDict(
+        model={"dim": 32}, started=datetime.datetime(2026, 1, 1), args=argparse.Namespace(gpus=2)
+    )
+    torch.save({"state_dict": golden_data.state("a"), "hyper_parameters": hyper_parameters}, tmp_path / "x.ckpt")
+    monkeypatch.delitem(sys.modules, module.__name__)
+    checkpoint = load_checkpoint(tmp_path / "x.ckpt")
+    assert checkpoint.config.dim == 32
+    assert any("its hyper_parameters" in note for note in checkpoint.notes)
+
+
 # --- hostile files
 
 
@@ -296,6 +339,12 @@ def test_what_does_not_fit_is_refused(tmp_path):
         load_checkpoint(tmp_path / "x.ckpt", weights="both")
 
 
+# Ten lists of ten aliases each: ten thousand million items, if anything were to expand them.
+BOMB = "\n".join(
+    [f"a: &a [{', '.join(['1'] * 10)}]"] + [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise("abcdefgh")]
+)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -305,6 +354,24 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ("model: {freqs_per_bands: [a]}", "expected a list of whole numbers"),
         ("model: {module_type: lstm}", "module type 'lstm' is not known"),
         ("model: {stft_hop_length: long}", "hop_length is 'long': expected a whole number"),
+        ("model: {}\naudio: {sample_rate: '48000'}", "sample_rate is '48000': expected a whole number"),
+        ("model: {}\naudio: {sample_rate: 48000.0}", "sample_rate is '48000.0': expected a whole number"),
+        ("model: {}\naudio: {sample_rate: 500}", "expected 1000 to 384000 Hz"),
+        ("model: {stft_n_fft: 2048}\naudio: {n_fft: 4096}", "n_fft is 4096 in one place and 2048 in another"),
+        ("model: {stereo: 'no'}", "model.stereo is no: expected true or false"),
+        ("model: {skip_connection: true}", "model.skip_connection is True: only False is supported"),
+        ("model: {time_transformer_depth: 2}", "only 1 is supported"),
+        ("model: {stft_normalized: true}", "only False is supported"),
+        ("model: {}\ntraining: {instruments: [1, 2]}", "expected names of stems"),
+        ("model: {}\ntraining: {target_instrument: ../../x}", "files are named after them"),
+        ("model: {depth: 100000000}", "depth is 100000000: expected at most 128"),
+        ("model: {mask_estimator_depth: 100000}", "mask_depth is 100000: expected at most 16"),
+        ("model: {dim: 1" + "0" * 30 + "}", "dim is 10000.*: expected at most 8192"),
+        ("model: {attn_dropout: 7}", "attn_dropout is 7: expected a number from 0 to 1"),
+        ("model: {dim: !!int ''}", "not a readable configuration"),
+        ("model: {dim: !!timestamp abc}", "not a readable configuration"),
+        (f"{BOMB}\nmodel: {{freqs_per_bands: *h}}", "expected a list of whole numbers"),
+        (f"{BOMB}\nmodel: {{dim: *h}}", "dim is a list: expected a positive whole number"),
         ("model: {stft_n_fft: 4096}", "expected 4098 .mono. or 8196 .stereo. for 2049 bins"),
     ],
 )
@@ -322,6 +389,52 @@ def test_unreadable_metadata_is_refused(tmp_path, text):
     save_file(golden_data.state("a"), tmp_path / "x.safetensors", metadata={"bsmamba2.config": text})
     with pytest.raises(BsmambaError):
         load_checkpoint(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("shape", ["nested", "itself", "interpolated"])
+def test_hyper_parameters_that_unfold_without_end_are_refused(tmp_path, shape):
+    value: list = [1]
+    if shape == "nested":
+        for _ in range(40):
+            value = [value, value]
+    elif shape == "itself":
+        value.append(value)
+    hyper_parameters = {"model": {"dim": 32}, "x": value}
+    if shape == "interpolated":
+        hyper_parameters |= {"a": ["${b}"] * 50, "b": ["${a}"] * 50}
+        torch.save({"state_dict": golden_data.state("a"), "hyper_parameters": hyper_parameters}, tmp_path / "x.ckpt")
+        assert load_checkpoint(tmp_path / "x.ckpt").config.dim == 32
+        return
+    torch.save({"state_dict": golden_data.state("a"), "hyper_parameters": hyper_parameters}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="too large or too deep for a configuration"):
+        load_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.ones(32).to_sparse(),
+        torch.empty(32, device="meta"),
+        torch.ones(32).to(torch.float8_e4m3fn),
+        torch.full((32,), 1e300, dtype=torch.float64),
+        torch.ones(32, dtype=torch.complex64),
+    ],
+    ids=["sparse", "meta", "float8", "beyond float32", "complex"],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(tmp_path, odd):
+    torch.save({**golden_data.state("a"), "final_norm.gamma": odd}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"final_norm\.gamma holds|damaged or not a checkpoint"):
+        load_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_empty_tensors_are_refused(tmp_path):
+    state = golden_data.state("a")
+    for key in list(state):
+        if key.startswith("band_split.") and key.endswith("1.weight"):
+            state[key] = torch.zeros(0, 8)
+    torch.save(state, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="is empty: expected the parameters of a trained network"):
+        load_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_long_songs_cross_scan_chunks():
