@@ -49,3 +49,33 @@ def lightning_file(path: Path, name: str) -> dict[str, torch.Tensor]:
     }
     torch.save(content, path)
     return dict(model.state_dict())
+
+
+MSST_YAML = """
+audio:
+  chunk_size: 352800
+  sample_rate: 44100
+model:
+  dim: 32
+  depth: 2
+  stereo: true
+  num_stems: 1
+  freqs_per_bands: !!python/tuple
+{bands}
+  dim_head: 64
+  heads: 8
+  stft_n_fft: 2048
+  stft_hop_length: 441
+  stft_win_length: 2048
+  stft_normalized: false
+  mask_estimator_depth: 2
+training:
+  instruments: [vocals, other]
+  target_instrument: {target}
+"""
+
+
+def msst_yaml(path: Path, target: str = "vocals") -> Path:
+    bands = "\n".join(f"    - {bins}" for bins in golden_data.config("a").bands)
+    path.write_text(MSST_YAML.format(bands=bands, target=target))
+    return path

@@ -1,0 +1,252 @@
+"""Checkpoints that are hostile, damaged or of another network are refused in words, and nothing of them is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import zipfile
+from itertools import pairwise
+from pathlib import Path
+
+import golden_data
+import pytest
+import torch
+from official_files import msst_yaml
+
+from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
+from bsmamba2.errors import BsmambaError, CheckpointError, ConfigError
+
+
+class Malicious:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+class Sneaky(Malicious):
+    def __reduce__(self):
+        return eval, (f"__import__('os').mkdir({self.marker!r})",)
+
+
+class Getter(Malicious):
+    def __reduce__(self):
+        return getattr, (torch.Tensor, "numpy")
+
+
+@pytest.mark.parametrize("hostile", [Malicious, Sneaky, Getter])
+@pytest.mark.parametrize("where", ["state_dict", "beside", "hyper_parameters"])
+@pytest.mark.parametrize("new", [True, False])
+def test_a_pickle_that_tries_to_run_code_is_refused(tmp_path, hostile, where, new):
+    marker = tmp_path / "owned"
+    content = {"state_dict": golden_data.state("a")}
+    bomb = hostile(str(marker))
+    if where == "state_dict":
+        content["state_dict"]["final_norm.gamma"] = bomb
+    else:
+        content[where] = bomb
+    torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=new)
+    with pytest.raises(
+        CheckpointError, match="refused, nothing was executed: reading it would call .*(mkdir|eval|getattr)"
+    ):
+        load_checkpoint(tmp_path / "x.ckpt")
+    assert not marker.exists()
+
+
+def test_a_bare_pickle_is_refused(tmp_path):
+    marker = tmp_path / "owned"
+    (tmp_path / "x.ckpt").write_bytes(pickle.dumps(Malicious(str(marker)), protocol=2))
+    with pytest.raises(CheckpointError, match="refused|damaged"):
+        load_checkpoint(tmp_path / "x.ckpt")
+    assert not marker.exists()
+
+
+def test_a_yaml_that_tries_to_run_code_is_refused(tmp_path):
+    torch.save(golden_data.state("a"), tmp_path / "x.ckpt")
+    marker = tmp_path / "owned"
+    (tmp_path / "x.yaml").write_text(f"model:\n  dim: !!python/object/apply:os.mkdir ['{marker}']\n")
+    with pytest.raises(ConfigError, match="x.yaml, line 2: not a readable configuration"):
+        load_checkpoint(tmp_path / "x.ckpt", tmp_path / "x.yaml")
+    assert not marker.exists()
+
+
+# --- files that are wrong
+
+
+def damaged_files(folder: Path):
+    torch.save(golden_data.state("a"), folder / "good.ckpt")
+    good = (folder / "good.ckpt").read_bytes()
+    save_checkpoint(golden_data.network("a"), folder / "good.safetensors")
+    tensors = (folder / "good.safetensors").read_bytes()
+    yield "empty", b"", "an empty file"
+    yield "text", b"not a checkpoint at all", "starts with b'not a ch'"
+    yield "cut zip", good[: len(good) // 2], "damaged or not a checkpoint"
+    yield "cut safetensors", tensors[: len(tensors) // 2], "damaged safetensors"
+    yield "huge header", struct.pack("<Q", 1 << 62) + b"{}", "damaged safetensors"
+    yield "cut pickle", pickle.dumps({"a": 1}, protocol=2)[:-4], "damaged or not a checkpoint"
+    yield "list", pickle.dumps([1, 2], protocol=2), "damaged or not a checkpoint|expected a dict"
+
+
+def test_damaged_files_are_refused(tmp_path):
+    for name, content, message in damaged_files(tmp_path):
+        path = tmp_path / f"{name}.ckpt"
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            load_checkpoint(path)
+
+
+def test_absent_files_folders_and_foreign_archives(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: cannot be read \(No such file"):
+        load_checkpoint(tmp_path / "nowhere.ckpt")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        load_checkpoint(tmp_path)
+    with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
+        load_checkpoint(tmp_path / "x.ckpt")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "y.ckpt")
+    with pytest.raises(CheckpointError, match="not a checkpoint of BSMamba2 or BS-RoFormer"):
+        load_checkpoint(tmp_path / "y.ckpt")
+
+
+def test_one_error_lists_missing_extra_and_misshapen_keys(tmp_path):
+    state = golden_data.state("a")
+    del state["layers.0.0.linear.bias"]
+    state["layers.0.0.bonus"] = torch.zeros(3)
+    state["final_norm.gamma"] = torch.zeros(7)
+    torch.save(state, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / "x.ckpt")
+    message = str(caught.value)
+    assert "1 missing:\n    layers.0.0.linear.bias [32]" in message
+    assert "1 not expected:\n    layers.0.0.bonus [3]" in message
+    assert "1 of another shape:\n    final_norm.gamma: expected [32], found [7]" in message
+    assert "likeliest cause: " in message
+
+
+def test_the_likeliest_cause_is_named(tmp_path):
+    torch.save(golden_data.state("a"), tmp_path / "x.ckpt")
+    yaml = msst_yaml(tmp_path / "x.yaml")
+    yaml.write_text(yaml.read_text().replace("dim: 32", "dim: 64"))
+    with pytest.raises(CheckpointError, match="dim 64 in the configuration, 32 in the tensors") as caught:
+        load_checkpoint(tmp_path / "x.ckpt", yaml)
+    assert "... and " in str(caught.value)
+    state = golden_data.state("a")
+    torch.save({k: v for k, v in state.items() if not k.startswith("layers.1.1.linear")}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="the file is incomplete"):
+        load_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    torch.save({**golden_data.state("a"), "final_norm.gamma": torch.full((32,), torch.nan)}, tmp_path / "nan.ckpt")
+    with pytest.raises(CheckpointError, match=r"final_norm\.gamma holds NaN, Inf"):
+        load_checkpoint(tmp_path / "nan.ckpt")
+    torch.save({**golden_data.state("a"), "final_norm.gamma": torch.ones(32, dtype=torch.int8)}, tmp_path / "i.ckpt")
+    with pytest.raises(CheckpointError, match="expected floating-point numbers"):
+        load_checkpoint(tmp_path / "i.ckpt")
+    torch.save(golden_data.state("a"), tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="no averaged weights .* use --weights raw"):
+        load_checkpoint(tmp_path / "x.ckpt", weights="ema")
+    with pytest.raises(ConfigError, match="expected 'raw' or 'ema'"):
+        load_checkpoint(tmp_path / "x.ckpt", weights="both")
+
+
+# Ten lists of ten aliases each: ten thousand million items, if anything were to expand them.
+BOMB = "\n".join(
+    [f"a: &a [{', '.join(['1'] * 10)}]"] + [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise("abcdefgh")]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: 3", "expected a yaml file with a `model:` section"),
+        ("model: {dim: 32", "not a readable configuration"),
+        ("model: {mamba_gmlp: true}", "model.mamba_gmlp is True: only False is supported"),
+        ("model: {freqs_per_bands: [a]}", "expected a list of whole numbers"),
+        ("model: {module_type: lstm}", "module type 'lstm' is not known"),
+        ("model: {stft_hop_length: long}", "hop_length is 'long': expected a whole number"),
+        ("model: {}\naudio: {sample_rate: '48000'}", "sample_rate is '48000': expected a whole number"),
+        ("model: {}\naudio: {sample_rate: 48000.0}", "sample_rate is '48000.0': expected a whole number"),
+        ("model: {}\naudio: {sample_rate: 500}", "expected 1000 to 384000 Hz"),
+        ("model: {stft_n_fft: 2048}\naudio: {n_fft: 4096}", "n_fft is 4096 in one place and 2048 in another"),
+        ("model: {stereo: 'no'}", "model.stereo is no: expected true or false"),
+        ("model: {skip_connection: true}", "model.skip_connection is True: only False is supported"),
+        ("model: {time_transformer_depth: 2}", "only 1 is supported"),
+        ("model: {stft_normalized: true}", "only False is supported"),
+        ("model: {}\ntraining: {instruments: [1, 2]}", "expected names of stems"),
+        ("model: {}\ntraining: {target_instrument: ../../x}", "files are named after them"),
+        ("model: {depth: 100000000}", "depth is 100000000: expected at most 128"),
+        ("model: {mask_estimator_depth: 100000}", "mask_depth is 100000: expected at most 16"),
+        ("model: {dim: 1" + "0" * 30 + "}", "dim is 10000.*: expected at most 8192"),
+        ("model: {attn_dropout: 7}", "attn_dropout is 7: expected a number from 0 to 1"),
+        ("model: {dim: !!int ''}", "not a readable configuration"),
+        ("model: {dim: !!timestamp abc}", "not a readable configuration"),
+        (f"{BOMB}\nmodel: {{freqs_per_bands: *h}}", "expected a list of whole numbers"),
+        (f"{BOMB}\nmodel: {{dim: *h}}", "dim is a list: expected a positive whole number"),
+        ("model: {stft_n_fft: 4096}", "expected 4098 .mono. or 8196 .stereo. for 2049 bins"),
+    ],
+)
+def test_unsupported_yaml_is_refused(tmp_path, text, message):
+    torch.save(golden_data.state("a"), tmp_path / "x.ckpt")
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(BsmambaError, match=message):
+        load_checkpoint(tmp_path / "x.ckpt", tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"dim": -1}), json.dumps({"bonus": 1})])
+def test_unreadable_metadata_is_refused(tmp_path, text):
+    from safetensors.torch import save_file
+
+    save_file(golden_data.state("a"), tmp_path / "x.safetensors", metadata={"bsmamba2.config": text})
+    with pytest.raises(BsmambaError):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("shape", ["nested", "itself", "interpolated"])
+def test_hyper_parameters_that_unfold_without_end_are_refused(tmp_path, shape):
+    value: list = [1]
+    if shape == "nested":
+        for _ in range(40):
+            value = [value, value]
+    elif shape == "itself":
+        value.append(value)
+    hyper_parameters = {"model": {"dim": 32}, "x": value}
+    if shape == "interpolated":
+        hyper_parameters |= {"a": ["${b}"] * 50, "b": ["${a}"] * 50}
+        torch.save({"state_dict": golden_data.state("a"), "hyper_parameters": hyper_parameters}, tmp_path / "x.ckpt")
+        assert load_checkpoint(tmp_path / "x.ckpt").config.dim == 32
+        return
+    torch.save({"state_dict": golden_data.state("a"), "hyper_parameters": hyper_parameters}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="too large or too deep for a configuration"):
+        load_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.ones(32).to_sparse(),
+        torch.empty(32, device="meta"),
+        torch.ones(32).to(torch.float8_e4m3fn),
+        torch.full((32,), 1e300, dtype=torch.float64),
+        torch.ones(32, dtype=torch.complex64),
+    ],
+    ids=["sparse", "meta", "float8", "beyond float32", "complex"],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(tmp_path, odd):
+    torch.save({**golden_data.state("a"), "final_norm.gamma": odd}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"final_norm\.gamma holds|damaged or not a checkpoint"):
+        load_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_empty_tensors_are_refused(tmp_path):
+    state = golden_data.state("a")
+    for key in list(state):
+        if key.startswith("band_split.") and key.endswith("1.weight"):
+            state[key] = torch.zeros(0, 8)
+    torch.save(state, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="is empty: expected the parameters of a trained network"):
+        load_checkpoint(tmp_path / "x.ckpt")
