@@ -22,7 +22,7 @@ def describe(
     target: str,
     parity: m.Parity,
 ) -> m.Manifest:
-    """Everything but the engine file itself, which is not written yet: `engine` is None.
+    """Everything but the files themselves, which are not written yet: `onnx` and `plan` are None.
 
     `parameters` is the number of the network's parameters, shared ones counted once.
     """
@@ -49,11 +49,11 @@ def describe(
         input=m.Tensor(m.INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
         output=m.Tensor(m.OUTPUT_NAME, "float32", ["batch", len(stems), frames, bins, channels, 2]),
         checkpoint=m.Origin(checkpoint.path.name, m.sha256_of(checkpoint.path), checkpoint.layout, checkpoint.weights),
-        engine=None,
+        onnx=None,
+        plan=None,
         builder=m.Builder(
             name="bsm-export",
             versions={package: importlib.metadata.version(package) for package in VERSIONS_OF},
-            compute_capabilities=[],
         ),
         parity=parity,
     )

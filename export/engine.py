@@ -80,9 +80,9 @@ def export_engine(
                 target="cpu",
                 parity=parity,
             )
-            onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.to_json()})
+            onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
             onnx.save(graph, part)
-            manifest = replace(manifest, engine=EngineFile(engine.name, part.stat().st_size, sha256_of(part)))
+            manifest = replace(manifest, onnx=EngineFile(engine.name, part.stat().st_size, sha256_of(part)))
             part_json = Path(folder) / manifest_path.name
             part_json.write_text(manifest.to_json() + "\n", encoding="utf-8")
             Manifest.from_json(part_json.read_text(encoding="utf-8"), str(manifest_path))

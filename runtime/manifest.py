@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import types
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from runtime.errors import ManifestError
 
 FORMAT = "bsmamba2-engine"
-VERSION = 1
-METADATA_KEY = "bsmamba2.manifest"  # of the copy in an ONNX file's metadata_props, whose `engine` is null
+VERSION = 2
+METADATA_KEY = "bsmamba2.manifest"  # of the copy in an ONNX file's metadata_props
 MAX_JSON_BYTES = 1_000_000
 
 INPUT_NAME, OUTPUT_NAME = "mixture", "stems"
+PRECISIONS = ("fp32", "fp16", "bf16")
+SCANS = ("chunked", "unrolled", "custom")  # forms of the scan in the graph
+TARGETS = ("cpu", "gpu")  # what the graph is laid out for: slices of the independent sequences, or all at once
+FLAVOURS = ("tensorrt", "tensorrt-rtx")  # of TensorRT, which built a plan and must run it
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,6 @@ class EngineFile:
 class Builder:
     name: str
     versions: dict[str, str]  # of every package that had a part in it
-    compute_capabilities: list[str]  # of the GPUs a plan was built for; empty for ONNX
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,17 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """The TensorRT plan built from the ONNX file beside it."""
+
+    file: EngineFile | None  # None in the copy inside the plan
+    flavour: str  # "tensorrt" or "tensorrt-rtx"
+    version: str  # of the package that built it, and must run it
+    compute_capabilities: list[str]  # of the GPUs it was built for, such as "8.9"
+    parity: Parity | None  # of the plan run on a GPU; None where there was none to run it on
+
+
+@dataclass(frozen=True)
 class Manifest:
     format: str
     version: int
@@ -111,9 +126,10 @@ class Manifest:
     input: Tensor
     output: Tensor
     checkpoint: Origin
-    engine: EngineFile | None
+    onnx: EngineFile | None  # None in the copies inside the files
+    plan: Plan | None  # None where no plan was built
     builder: Builder
-    parity: Parity
+    parity: Parity  # of the ONNX file
 
     @property
     def bins(self) -> int:
@@ -126,6 +142,16 @@ class Manifest:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
+
+    def inside_onnx(self) -> str:
+        """The copy that travels in the ONNX file: without what describes the files themselves."""
+        return replace(self, onnx=None, plan=None).to_json()
+
+    def inside_plan(self) -> str:
+        """The copy that travels in the plan."""
+        if self.plan is None:
+            raise ValueError("this engine has no plan")
+        return replace(self, onnx=None, plan=replace(self.plan, file=None, parity=None)).to_json()
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
@@ -156,10 +182,10 @@ def read_manifest(engine: Path) -> Manifest:
     """The manifest beside `engine`, after checking that it describes this very file. Raises ManifestError."""
     if not engine.is_file():
         found = "does not exist" if not engine.exists() else "is a folder" if engine.is_dir() else "is not a file"
-        raise ManifestError(f"{engine}: {found}: expected an engine written by bsm-export (NAME.onnx)")
+        raise ManifestError(f"{engine}: {found}: expected an engine written by bsm-export (NAME.onnx or NAME.plan)")
     path = manifest_path(engine)
     if path == engine:
-        raise ManifestError(f"{engine}: is a manifest: give the engine beside it (NAME.onnx)")
+        raise ManifestError(f"{engine}: is a manifest: give the engine beside it (NAME.onnx or NAME.plan)")
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_JSON_BYTES + 1)
@@ -173,14 +199,25 @@ def read_manifest(engine: Path) -> Manifest:
     if len(raw) > MAX_JSON_BYTES:
         raise ManifestError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no manifest is: {_REMEDY}")
     manifest = Manifest.from_json(text, str(path))
-    if manifest.engine is None:
-        raise ManifestError(f"{path}: does not name its engine: {_REMEDY}")
-    if manifest.engine.bytes != engine.stat().st_size or manifest.engine.sha256 != sha256_of(engine):
+    is_plan = engine.suffix.lower() == ".plan"
+    described = (manifest.plan.file if manifest.plan else None) if is_plan else manifest.onnx
+    if described is None:
+        raise ManifestError(f"{path}: describes no {engine.suffix} file: {_remedy(is_plan, engine)}")
+    if described.bytes != engine.stat().st_size or described.sha256 != sha256_of(engine):
         raise ManifestError(
             f"{engine}: is not the file {path.name} describes (size or sha256 differs): "
-            f"it was edited, cut or mixed up with another; {_REMEDY}"
+            f"it was edited, cut or mixed up with another; {_remedy(is_plan, engine)}"
         )
     return manifest
+
+
+def _remedy(is_plan: bool, engine: Path) -> str:
+    return rebuild_remedy(engine) if is_plan else _REMEDY
+
+
+def rebuild_remedy(plan: Path) -> str:
+    """What makes a plan right again."""
+    return f"bsm-export --rebuild {plan.with_suffix('')} builds it again from {plan.with_suffix('.onnx').name}"
 
 
 def sha256_of(path: Path) -> str:
@@ -259,9 +296,15 @@ def _check(m: Manifest, where: str) -> None:
             m.output == Tensor(OUTPUT_NAME, "float32", ["batch", stems, frames, bins, channels, 2])
         ),
         "parity is within its tolerance": 0 <= m.parity.max_error <= m.parity.tolerance < 1 and m.parity.rms_error >= 0,
-        "precision is fp32 or fp16": m.precision in ("fp32", "fp16"),
-        "scan is chunked": m.scan == "chunked",
-        "target is cpu": m.target == "cpu",
+        f"precision is one of {', '.join(PRECISIONS)}": m.precision in PRECISIONS,
+        f"scan is one of {', '.join(SCANS)}": m.scan in SCANS,
+        f"target is one of {', '.join(TARGETS)}": m.target in TARGETS,
+        f"plan.flavour is one of {', '.join(FLAVOURS)}": m.plan is None or m.plan.flavour in FLAVOURS,
+        "plan.compute_capabilities are numbers such as 8.9": (
+            m.plan is None
+            or 0 < len(m.plan.compute_capabilities) <= 64
+            and all(re.fullmatch(r"[0-9]{1,2}\.[0-9]", each) for each in m.plan.compute_capabilities)
+        ),
     }
     for rule, holds in rules.items():
         if not holds:

@@ -39,8 +39,9 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
         "input": {"name": "mixture", "dtype": "float32", "shape": ["batch", frames, 1025, channels, 2]},
         "output": {"name": "stems", "dtype": "float32", "shape": ["batch", len(stems), frames, 1025, channels, 2]},
         "checkpoint": {"file": "x.ckpt", "sha256": "0" * 64, "layout": "state_dict", "weights": "raw"},
-        "engine": None,
-        "builder": {"name": "bsm-export", "versions": {"torch": "2.13.0"}, "compute_capabilities": []},
+        "onnx": None,
+        "plan": None,
+        "builder": {"name": "bsm-export", "versions": {"torch": "2.13.0"}},
         "parity": {
             "inputs": "made for a test",
             "executor": "none",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +28,6 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None) -> Backe
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 
         backend = OnnxRuntimeBackend(engine, threads)
-        backend.require(manifest.input, manifest.output, replace(manifest, engine=None).to_json())
+        backend.require(manifest.input, manifest.output, manifest.inside_onnx())
         return backend
     raise EngineError(f"{engine}: a {engine.suffix or 'nameless'} file: expected an engine NAME.onnx")

@@ -18,7 +18,7 @@ def write_engine(folder: Path, content: bytes = b"an engine", **changes) -> Path
     engine = folder / "x.onnx"
     engine.write_bytes(content)
     data = manifest_data()
-    data["engine"] = {"file": "x.onnx", "bytes": len(content), "sha256": sha256_of(engine)}
+    data["onnx"] = {"file": "x.onnx", "bytes": len(content), "sha256": sha256_of(engine)}
     manifest_path(engine).write_text(json.dumps({**data, **changes}))
     return engine
 
@@ -71,7 +71,7 @@ def test_unknown_keys_are_refused():
     ("path", "value", "message"),
     [
         ("format", "another", "not the manifest of a bsmamba2 engine"),
-        ("version", 99, "manifest version 99, this release reads version 1: export the engine again"),
+        ("version", 99, "manifest version 99, this release reads version 2: export the engine again"),
         ("model.channels", 3, "model.channels is 1 or 2"),
         ("model.stems", [], "distinct names"),
         ("model.stems", ["../../etc/passwd"], "distinct names"),
@@ -88,8 +88,8 @@ def test_unknown_keys_are_refused():
         ("output.name", "vocals", "output is the contract's"),
         ("parity.max_error", float("nan"), "parity is within its tolerance"),
         ("parity.max_error", 0.9, "parity is within its tolerance"),
-        ("precision", "int4", "precision is fp32 or fp16"),
-        ("target", "gpu", "target is cpu"),
+        ("precision", "int4", "precision is one of fp32, fp16, bf16"),
+        ("target", "npu", "target is one of cpu, gpu"),
     ],
 )
 def test_contradictions_are_refused(path, value, message):
@@ -133,8 +133,8 @@ def test_missing_foreign_or_edited_engines_are_refused(tmp_path):
     engine.write_bytes(b"an angine")  # the same length
     with pytest.raises(ManifestError, match="is not the file x.json describes"):
         read_manifest(engine)
-    write_engine(tmp_path, engine=None)
-    with pytest.raises(ManifestError, match="does not name its engine"):
+    write_engine(tmp_path, onnx=None)
+    with pytest.raises(ManifestError, match="describes no .onnx file"):
         read_manifest(engine)
     manifest_path(engine).write_text(" " * 1_000_001)
     with pytest.raises(ManifestError, match="larger than"):

@@ -26,7 +26,7 @@ def rewrite(engine: Path, change) -> None:
     """Change the manifest, keeping its description of the file true."""
     data = json.loads(manifest_path(engine).read_text())
     change(data)
-    data["engine"] |= {"bytes": engine.stat().st_size, "sha256": sha256_of(engine)}
+    data["onnx"] |= {"bytes": engine.stat().st_size, "sha256": sha256_of(engine)}
     manifest_path(engine).write_text(json.dumps(data))
 
 

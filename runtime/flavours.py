@@ -1,0 +1,24 @@
+"""TensorRT comes in two packages of almost one API: `tensorrt` (for data centres too) and `tensorrt_rtx`."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from runtime.errors import EngineError
+
+# flavour of a plan -> (module, what installs it)
+PACKAGES = {
+    "tensorrt": ("tensorrt", "pip install 'bsmamba2[tensorrt]'"),
+    "tensorrt-rtx": ("tensorrt_rtx", "pip install 'bsmamba2[tensorrt-rtx]'"),
+}
+
+
+def bindings(flavour: str) -> ModuleType:
+    """The Python module of a flavour. Raises EngineError, saying what to install, unless it can be imported."""
+    module, remedy = PACKAGES[flavour]
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # a library that is missing or does not fit comes as an ImportError, OSError or others
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EngineError(f"{module} cannot be loaded ({reason}): {remedy}") from error
