@@ -46,7 +46,7 @@ class Mamba2(nn.Module):
         self.sizes = (inner, conv_dim, heads)
         self.inner_sizes = (inner, config.d_state, config.d_state)
         self.headdim = config.headdim
-        self.scan = "chunked"  # a name in bsmamba2.scan.SCANS
+        self.scan, self.conv = scan_named("chunked")
 
         # Initial A in [1, 16] and dt log-uniform in [1e-3, 0.1], as mamba_ssm draws them.
         dt = torch.exp(torch.rand(heads) * math.log(0.1 / 1e-3) + math.log(1e-3)).clamp(min=1e-4)
@@ -59,11 +59,10 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner, config.dim, bias=False)
 
     def forward(self, u: Tensor) -> Tensor:
-        scan, conv = scan_named(self.scan)
         z, xbc, dt = self.in_proj(u).split(self.sizes, dim=-1)
-        x, b, c = conv(xbc, self.conv1d.weight, cast(Tensor, self.conv1d.bias)).split(self.inner_sizes, dim=-1)
+        x, b, c = self.conv(xbc, self.conv1d.weight, cast(Tensor, self.conv1d.bias)).split(self.inner_sizes, dim=-1)
         x = x.unflatten(-1, (-1, self.headdim))  # [b, l, h, p]
-        y = scan(x, F.softplus(wide(dt) + self.dt_bias), -torch.exp(self.A_log), b, c)
+        y = self.scan(x, F.softplus(wide(dt) + self.dt_bias), -torch.exp(self.A_log), b, c)
         y = y + (self.D[:, None] * x).to(x.dtype)
         return self.out_proj(self.norm(y.flatten(-2), z))
 

@@ -97,11 +97,11 @@ class BandSplitSeparator(nn.Module):
         return x
 
     def use_scan(self, name: str) -> BandSplitSeparator:
-        """Choose the form of every Mamba2 scan: "sequential", "chunked" or "kernel" (CUDA). Returns self."""
-        scan_named(name)
+        """Choose the form of every Mamba2 scan by a name in `bsmamba2.scan.SCANS`. Returns self."""
+        scan, conv = scan_named(name)
         for module in self.modules():
             if isinstance(module, Mamba2):
-                module.scan = name
+                module.scan, module.conv = scan, conv
         return self
 
 

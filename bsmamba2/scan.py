@@ -1,4 +1,4 @@
-"""The selective state space scan of Mamba2 in its three forms, all computing the same function.
+"""The selective state space scan of Mamba2 in its forms, all computing the same function.
 
 For each head, with state S [n, p] starting at zero (Dao & Gu 2024, section 6; mamba_ssm v2.2.2,
 `ssd_chunk_scan_combined_ref`):
@@ -45,16 +45,25 @@ def sequential_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> T
 
 
 def chunked_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The block form: products within chunks of q positions, and one state handed from chunk to chunk.
+    """The block form: products within chunks of q positions, and the states between chunks by one product too."""
+    return _block_scan(x, dt, a, b, c, _states_by_product)
 
-    Heads stand before chunks ([b, h, c, q, ...]) from the start, so that no product's result is
-    permuted before the next product: TensorRT's builder fails on such a permutation.
+
+def unrolled_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """The block form whose states are handed from chunk to chunk, step by step. Lengths known beforehand only."""
+    return _block_scan(x, dt, a, b, c, _states_by_steps)
+
+
+def _block_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, states_before: States) -> Tensor:
+    """Heads stand before chunks ([b, h, c, q, ...]) from the start, so that no product's result is permuted before
+    the next product: TensorRT's builder fails on such a permutation.
     """
     length, n = x.shape[1], b.shape[-1]
-    q = min(SCAN_CHUNK, length)
-    chunks = -(-length // q)
+    known = isinstance(length, int)  # not while a graph of dynamic length is traced: it always cuts and pads
+    q = min(SCAN_CHUNK, length) if known else SCAN_CHUNK
+    chunks = (length + q - 1) // q
     pad = chunks * q - length
-    if pad:  # dt = 0: the state neither decays nor takes anything in
+    if not known or pad:  # dt = 0: the state neither decays nor takes anything in
         x, dt = F.pad(x, (0, 0, 0, 0, 0, pad)), F.pad(dt, (0, 0, 0, pad))
         b, c = F.pad(b, (0, 0, 0, pad)), F.pad(c, (0, 0, 0, pad))
     heads, p = x.shape[2], x.shape[3]
@@ -70,21 +79,38 @@ def chunked_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tens
     # 2. within a chunk: y_i = sum over j <= i of (C_i . B_j) exp(total_i - total_j) dt_j x_j
     y = (_decays(total, total, diagonal=0).to(narrow) * (c @ b.transpose(-1, -2))) @ x  # [b, h, c, q, p]
 
-    if chunks > 1:
+    if not known or chunks > 1:
         # 3. what each chunk alone leaves behind at its end
         to_end = torch.exp(total.cut(-1, None).minus(total)).to(narrow)  # [b, h, c, q]
         states = b.transpose(-1, -2) @ (x * to_end[..., None])  # [b, h, c, n, p]
 
         # 4. the state each chunk starts from: what all earlier ones left, decayed until its start
-        bounds = RunningSum.of(F.pad(log_decay.sum(-1), (1, 0)))  # [b, h, c + 1]
-        carried = _decays(bounds.cut(0, -1), bounds.cut(1, None), diagonal=-1).to(narrow)  # [b, h, c, c]
-        states = (carried @ states.flatten(-2)).reshape(-1, heads, chunks, n, p)
+        states = states_before(states, log_decay.sum(-1))
 
         # 5. what that state adds
         y = y + (c @ states) * torch.exp(total.coarse + total.fine).to(narrow)[..., None]
 
     y = y.permute(0, 2, 3, 1, 4).reshape(-1, chunks * q, heads, p)
-    return y[:, :length] if pad else y
+    return y[:, :length] if not known or pad else y
+
+
+# (what each chunk leaves [b, h, c, n, p], its log-decay [b, h, c]) -> the state each chunk starts from [b, h, c, n, p]
+States = Callable[[Tensor, Tensor], Tensor]
+
+
+def _states_by_product(states: Tensor, log_decay: Tensor) -> Tensor:
+    heads, chunks, n, p = states.shape[1:]
+    bounds = RunningSum.of(F.pad(log_decay, (1, 0)))  # [b, h, c + 1]
+    carried = _decays(bounds.cut(0, -1), bounds.cut(1, None), diagonal=-1).to(states.dtype)  # [b, h, c, c]
+    return (carried @ states.flatten(-2)).reshape(-1, heads, chunks, n, p)
+
+
+def _states_by_steps(states: Tensor, log_decay: Tensor) -> Tensor:
+    decay = torch.exp(log_decay).to(states.dtype)[..., None, None]  # [b, h, c, 1, 1]
+    before = [torch.zeros_like(states[:, :, 0])]
+    for i in range(states.shape[2] - 1):
+        before.append(decay[:, :, i] * before[-1] + states[:, :, i])
+    return torch.stack(before, dim=2)
 
 
 class RunningSum(NamedTuple):
@@ -169,6 +195,7 @@ Conv = Callable[[Tensor, Tensor, Tensor], Tensor]
 SCANS: dict[str, tuple[Scan, Conv]] = {
     "sequential": (sequential_scan, depthwise_conv),
     "chunked": (chunked_scan, depthwise_conv),
+    "unrolled": (unrolled_scan, depthwise_conv),
     "kernel": (kernel_scan, kernel_conv),
 }
 

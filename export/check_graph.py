@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 
+from export.custom_scan import DOMAIN, NAME, VERSION
 from export.errors import ExportError
 from export.to_onnx import OPSET
-from runtime.manifest import INPUT_NAME, OUTPUT_NAME
+from runtime.manifest import INPUT_NAME, OUTPUT_NAME, Range
 
 # Operators of the standard domain that our graphs are made of. Another one is a change of the exporter to look into.
 # fmt: off
@@ -24,7 +25,13 @@ ALLOWED = frozenset(
 
 
 def check_graph(
-    model: onnx.ModelProto, frames: int, bins: int, channels: int, stems: int, precision: str = "fp32"
+    model: onnx.ModelProto,
+    frames: Range,
+    bins: int,
+    channels: int,
+    stems: int,
+    precision: str = "fp32",
+    scan: str = "chunked",
 ) -> None:
     """Raise ExportError unless `model` is valid ONNX and keeps the engine contract at `precision`."""
     try:
@@ -32,27 +39,34 @@ def check_graph(
     except onnx.checker.ValidationError as error:
         raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
     opsets = {opset.domain: opset.version for opset in model.opset_import}
-    if opsets != {"": OPSET} or model.functions:
-        raise ExportError(f"the exported graph uses opsets {opsets}: expected the standard one, {OPSET}, alone")
-    foreign = sorted({node.op_type for node in _nodes(model.graph)} - ALLOWED)
+    custom = {(function.domain, function.name) for function in model.functions}
+    expected = ({"": OPSET, DOMAIN: VERSION}, {(DOMAIN, NAME)}) if scan == "custom" else ({"": OPSET}, set())
+    if (opsets, custom) not in (expected, ({"": OPSET}, set())):
+        raise ExportError(
+            f"the exported graph uses opsets {opsets} and functions {sorted(custom)}: expected {expected[0]} "
+            f"and {sorted(expected[1])}"
+        )
+    nodes = [*nodes_of(model.graph.node), *(node for function in model.functions for node in nodes_of(function.node))]
+    foreign = sorted({node.op_type for node in nodes} - ALLOWED - {name for _, name in custom})
     if foreign:
         raise ExportError(f"the exported graph uses operators that none of our graphs should: {', '.join(foreign)}")
-    _check_value(model.graph.input, INPUT_NAME, ["batch", frames, bins, channels, 2])
-    _check_value(model.graph.output, OUTPUT_NAME, ["batch", stems, frames, bins, channels, 2])
-    types = {"fp32": (), "fp16": (onnx.TensorProto.FLOAT16,)}[precision]
+    length: int | str = frames.opt if frames.min == frames.max else "frames"
+    _check_value(model.graph.input, INPUT_NAME, ["batch", length, bins, channels, 2])
+    _check_value(model.graph.output, OUTPUT_NAME, ["batch", stems, length, bins, channels, 2])
+    types = {"fp32": (), "fp16": (onnx.TensorProto.FLOAT16,), "bf16": (onnx.TensorProto.BFLOAT16,)}[precision]
     for tensor in model.graph.initializer:
         if tensor.data_type not in (*types, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL):
             kind = onnx.TensorProto.DataType.Name(tensor.data_type)
             raise ExportError(f"the exported {precision} graph holds {tensor.name} as {kind}")
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def nodes_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Every node, those inside Scan bodies too."""
-    for node in graph.node:
+    for node in nodes:
         yield node
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
+                yield from nodes_of(attribute.g.node)
 
 
 def _check_value(values: list[onnx.ValueInfoProto], name: str, shape: list[int | str]) -> None:

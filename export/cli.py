@@ -4,32 +4,51 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from typer.core import TyperCommand
 
 from bsmamba2.errors import BsmambaError
 from runtime.command import run_command
 from runtime.errors import OptionError
+from runtime.manifest import PRECISIONS, SCANS, TARGETS, Range
+
+if TYPE_CHECKING:
+    from export.engine import Exported
 
 DEFAULT_SECONDS = 8.0  # the length the published networks were trained on
-DEFAULT_BATCH_MAX = 8
+DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 4}  # a plan reserves GPU memory for the largest batch
 
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+class ExportCommand(TyperCommand):
+    """Lets --trt stand alone, for --trt auto."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for i, arg in enumerate(args):
+            if arg == "--trt" and (i + 1 == len(args) or args[i + 1].startswith("-")):
+                args = [*args[: i + 1], "auto", *args[i + 1 :]]
+                break
+        return super().parse_args(ctx, args)
+
+
+CKPT = "Checkpoint: official Lightning file, MSST file, safetensors, state_dict; or 'demo'."
+TRT = "Build a TensorRT plan, too; 'auto' (or nothing) takes what is installed."
+CAPABILITY = "GPU a TensorRT-RTX plan is for, as 8.9; repeatable."
+FRAMES = "STFT frames of a chunk; MIN:OPT:MAX for an engine of any length between."
+
+
+@app.command(cls=ExportCommand)
 def export(
-    ckpt: Annotated[
-        str,
-        typer.Option(
-            metavar="PATH", help="Checkpoint: official Lightning file, MSST file, safetensors, state_dict; or 'demo'."
-        ),
-    ],
+    ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Configuration, if not in the checkpoint.")
     ] = None,
@@ -38,71 +57,176 @@ def export(
         Path | None,
         typer.Option("-o", "--output", metavar="NAME", help="Engine to write.", show_default="engines/<checkpoint>"),
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="STFT frames of a chunk.")] = None,
+    frames: Annotated[str | None, typer.Option(metavar="N|MIN:OPT:MAX", help=FRAMES)] = None,
     seconds: Annotated[
         float | None, typer.Option(help="Length of a chunk, instead of --frames.", show_default="8")
     ] = None,
-    batch_max: Annotated[int, typer.Option(help="Most chunks the engine takes at a time.")] = DEFAULT_BATCH_MAX,
-    precision: Annotated[str, typer.Option(metavar="fp32|fp16", help="Types inside the engine.")] = "fp32",
-    scan: Annotated[str, typer.Option(metavar="chunked", help="Form of the scan in the graph.")] = "chunked",
+    batch_min: Annotated[int, typer.Option(help="Fewest chunks the engine takes at a time.")] = 1,
+    batch_opt: Annotated[
+        int | None, typer.Option(help="Chunks a plan is tuned for.", show_default="--batch-min")
+    ] = None,
+    batch_max: Annotated[
+        int | None, typer.Option(help="Most chunks the engine takes at a time.", show_default="8, with --trt 4")
+    ] = None,
+    precision: Annotated[str, typer.Option(metavar="|".join(PRECISIONS), help="Types inside the engine.")] = "fp32",
+    scan: Annotated[str, typer.Option(metavar="|".join(SCANS), help="Form of the scan in the graph.")] = "chunked",
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(TARGETS), help="What the graph is laid out for.", show_default="cpu, --trt: gpu"),
+    ] = None,
+    trt: Annotated[str | None, typer.Option("--trt", metavar="[auto|tensorrt|tensorrt-rtx]", help=TRT)] = None,
+    compute_capability: Annotated[list[str] | None, typer.Option(metavar="X.Y", help=CAPABILITY)] = None,
+    workspace: Annotated[
+        float | None, typer.Option(metavar="GB", help="Memory a plan's layers may use.", show_default="TensorRT's")
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Timings kept between builds (full TensorRT).")
+    ] = None,
+    rebuild: Annotated[
+        Path | None, typer.Option(metavar="NAME", help="Build NAME.plan again from NAME.onnx, without a checkpoint.")
+    ] = None,
+    inspect: Annotated[
+        Path | None, typer.Option(metavar="NAME", help="Show what the engine NAME holds, and do nothing else.")
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="With --inspect: every node.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
-    """Turn a checkpoint into NAME.onnx and its manifest NAME.json, checked against PyTorch."""
+    """Turn a checkpoint into NAME.onnx, NAME.json and, with --trt, NAME.plan, checked against PyTorch."""
+    if sum(each is not None for each in (ckpt, rebuild, inspect)) != 1:
+        raise OptionError("expected one of --ckpt PATH, --rebuild NAME, --inspect NAME")
+    if inspect is not None:
+        from export.inspect_engine import inspect_engine
+
+        print(inspect_engine(_name(inspect), layers))
+        return
+    for option, value in (
+        ("--compute-capability", compute_capability),
+        ("--workspace", workspace),
+        ("--timing-cache", timing_cache),
+    ):
+        if value is not None and trt is None and rebuild is None:
+            raise OptionError(f"{option}: belongs to a plan: add --trt")
     # PyTorch takes seconds to import: not before the options are known to be readable.
+    from export.build import plan_build
+
+    start = time.perf_counter()
+    space = None if workspace is None else int(workspace * 1e9)
+    wanted = tuple(compute_capability or ())
+    if rebuild is not None:
+        from export.rebuild import rebuild_engine
+
+        with _reporting(start) as (report, progress):
+            done = rebuild_engine(_name(rebuild), trt, wanted, space, timing_cache, report, progress)
+        _tell(done, start)
+        return
+
+    build = plan_build(trt, wanted, space, timing_cache) if trt is not None else None
+    target = target or ("cpu" if build is None else "gpu")
     from bsmamba2.checkpoint import load_checkpoint
     from export.engine import export_engine
 
-    if frames is not None and seconds is not None:
-        raise OptionError("--frames and --seconds: give one of them")
-    start = time.perf_counter()
+    assert ckpt is not None  # noqa: S101 - one of the three was given
     checkpoint = load_checkpoint(ckpt, config, weights)
     stft = checkpoint.config.stft
-    if frames is None:
-        wanted = DEFAULT_SECONDS if seconds is None else seconds
-        if not 0 < wanted <= 600:
-            raise OptionError(f"--seconds {wanted}: expected more than 0 and at most 600")
-        frames = 1 + round(wanted * stft.sample_rate / stft.hop_length)
-    name = output if output is not None else Path("engines") / checkpoint.path.stem
-    if name.suffix == ".onnx":
-        name = name.with_suffix("")
-    if name.name in ("", "..") or name.is_dir():
-        raise OptionError(f"-o {output}: is a folder: expected the name of an engine, such as engines/vocals")
+    lengths = _frames(frames, seconds, stft.sample_rate, stft.hop_length)
+    most = DEFAULT_BATCH_MAX.get(target, 1) if batch_max is None else batch_max
+    batch = Range(batch_min, batch_min if batch_opt is None else batch_opt, most)
+    name = _name(output if output is not None else Path("engines") / checkpoint.path.stem)
 
     print(f"{ckpt}: {checkpoint.layout} checkpoint, {checkpoint.weights} weights")
     for note in checkpoint.notes:
         print(f"  {note}")
+    with _reporting(start) as (report, progress):
+        done = export_engine(
+            checkpoint,
+            name,
+            frames=lengths,
+            batch=batch,
+            precision=precision,
+            scan=scan,
+            target=target,
+            build=build,
+            report=report,
+            progress=progress,
+        )
+    _tell(done, start)
+
+
+def _frames(frames: str | None, seconds: float | None, sample_rate: int, hop_length: int) -> Range:
+    if frames is not None and seconds is not None:
+        raise OptionError("--frames and --seconds: give one of them")
+    if frames is None:
+        wanted = DEFAULT_SECONDS if seconds is None else seconds
+        if not 0 < wanted <= 600:
+            raise OptionError(f"--seconds {wanted}: expected more than 0 and at most 600")
+        count = 1 + round(wanted * sample_rate / hop_length)
+        return Range(count, count, count)
+    parts = frames.split(":")
+    if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise OptionError(f"--frames {frames}: expected a number, or MIN:OPT:MAX, such as 401:801:1601")
+    numbers = [int(part) for part in parts]
+    return Range(*numbers) if len(numbers) == 3 else Range(*numbers * 3)
+
+
+def _name(output: Path) -> Path:
+    name = output.with_suffix("") if output.suffix in (".onnx", ".plan", ".json") else output
+    if name.name in ("", "..") or name.is_dir():
+        raise OptionError(f"{output}: is a folder: expected the name of an engine, such as engines/vocals")
+    return name
+
+
+@contextmanager
+def _reporting(start: float) -> Iterator[tuple[Any, Any]]:
+    """What shows the steps of an export, and the steps of the builder within."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        phases: dict[str, TaskID] = {}
 
         def report(step: str) -> None:
             if console.is_terminal:
-                progress.update(task, description=step)
+                bar.update(task, description=step)
             else:
                 print(f"  {step} ({time.perf_counter() - start:.0f} s)", flush=True)
 
-        done = export_engine(
-            checkpoint, name, frames=frames, batch_max=batch_max, precision=precision, scan=scan, report=report
-        )
+        def progress(phase: str, done: int, total: int) -> None:
+            if phase not in phases:
+                phases[phase] = bar.add_task(f"  {phase}", total=total)
+            bar.update(phases[phase], completed=done, total=total, visible=done < total)
 
+        yield report, progress
+
+
+def _tell(done: Exported, start: float) -> None:
+    """What was written, in words."""
     manifest, parity = done.manifest, done.manifest.parity
-    model = manifest.model
+    model, frames, batch = manifest.model, manifest.frames, manifest.batch
+    length = f"{frames.opt}" if frames.min == frames.max else f"{frames.min} to {frames.max}, best {frames.opt},"
     print(
         f"{model.kind}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, "
         f"{'stereo' if model.channels == 2 else 'mono'}, stems {', '.join(model.stems)}"
     )
     print(
-        f"{precision}, chunks of {frames} frames ({manifest.chunk_samples / stft.sample_rate:.2f} s), "
-        f"batch 1 to {batch_max}"
+        f"{manifest.precision}, chunks of {length} frames "
+        f"({manifest.chunk_samples / manifest.stft.sample_rate:.2f} s), batch {batch.min} to {batch.max}"
     )
     snr = "no error" if parity.snr_db is None else f"SNR {parity.snr_db:.0f} dB"
     print(
         f"parity with PyTorch in {parity.executor}: largest error {parity.max_error:.1e} of the peak "
         f"(tolerance {parity.tolerance:.0e}), {snr}"
     )
-    size = done.engine.stat().st_size / 1e6
-    print(f"wrote {done.engine} ({size:.1f} MB) and {done.manifest_path} in {time.perf_counter() - start:.0f} s")
+    wrote = [f"{done.engine} ({done.engine.stat().st_size / 1e6:.1f} MB)"]
+    if manifest.plan is not None and done.plan is not None:
+        plan = manifest.plan
+        targets = ", ".join(plan.compute_capabilities)
+        print(f"plan of {plan.flavour} {plan.version} for compute capability {targets}")
+        if plan.parity is None:
+            print("  not run: none of these GPUs is here; it is built from the graph that passed")
+        else:
+            print(f"  run on this GPU: largest error {plan.parity.max_error:.1e} of the peak")
+        wrote.append(f"{done.plan} ({done.plan.stat().st_size / 1e6:.1f} MB)")
+    print(f"wrote {', '.join(wrote)} and {done.manifest_path} in {time.perf_counter() - start:.0f} s")
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ def describe(
     checkpoint: Checkpoint,
     *,
     parameters: int,
-    frames: int,
-    batch_max: int,
+    frames: m.Range,
+    batch: m.Range,
     precision: str,
     scan: str,
     target: str,
@@ -28,6 +28,7 @@ def describe(
     """
     config = checkpoint.config
     bins, channels, stems = config.stft.bins, config.channels, list(config.stems)
+    length: int | str = frames.opt if frames.min == frames.max else "frames"
     return m.Manifest(
         format=m.FORMAT,
         version=m.VERSION,
@@ -41,13 +42,13 @@ def describe(
             parameters=parameters,
         ),
         stft=m.Stft(**asdict(config.stft)),
-        frames=m.Range(frames, frames, frames),
-        batch=m.Range(1, 1, batch_max),
+        frames=frames,
+        batch=batch,
         precision=precision,
         scan=scan,
         target=target,
-        input=m.Tensor(m.INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
-        output=m.Tensor(m.OUTPUT_NAME, "float32", ["batch", len(stems), frames, bins, channels, 2]),
+        input=m.Tensor(m.INPUT_NAME, "float32", ["batch", length, bins, channels, 2]),
+        output=m.Tensor(m.OUTPUT_NAME, "float32", ["batch", len(stems), length, bins, channels, 2]),
         checkpoint=m.Origin(checkpoint.path.name, m.sha256_of(checkpoint.path), checkpoint.layout, checkpoint.weights),
         onnx=None,
         plan=None,

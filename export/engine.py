@@ -1,9 +1,13 @@
-"""`export_engine`: from a checkpoint to NAME.onnx and NAME.json, written only when the engine computes the same."""
+"""`export_engine`: from a checkpoint to NAME.onnx, NAME.json and, for TensorRT, NAME.plan.
+
+Nothing appears under these names unless it computes what PyTorch does.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,17 +15,21 @@ import onnx
 
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import StftConfig
+from export.build import Build, Progress, build_plan
 from export.check_graph import check_graph
 from export.describe import describe
 from export.errors import ExportError
 from export.to_onnx import to_onnx
-from export.verify import TOLERANCES, verify
-from runtime.manifest import METADATA_KEY, EngineFile, Manifest, sha256_of
+from export.verify import TOLERANCES, Recorded, record, verify, verify_plan
+from runtime.gpu import find_gpu
+from runtime.manifest import METADATA_KEY, SCANS, TARGETS, EngineFile, Manifest, Plan, Range, sha256_of
 
-SCANS = ("chunked",)
+BATCH = Range(1, 1, 8)
 MAX_BATCH = 64
 MAX_FRAMES = 100_000
 PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes: more does not fit one ONNX file
+
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -29,70 +37,161 @@ class Exported:
     """What was written."""
 
     engine: Path
+    plan: Path | None
     manifest_path: Path
     manifest: Manifest
+
+
+def only(size: int) -> Range:
+    """The range of one size."""
+    return Range(size, size, size)
 
 
 def export_engine(
     checkpoint: Checkpoint,
     name: Path,
     *,
-    frames: int,
-    batch_max: int = 8,
+    frames: Range,
+    batch: Range = BATCH,
     precision: str = "fp32",
     scan: str = "chunked",
-    report: Callable[[str], None] = lambda step: None,
+    target: str = "cpu",
+    build: Build | None = None,
+    report: Report = lambda step: None,
+    progress: Progress | None = None,
 ) -> Exported:
-    """Write `name`.onnx and `name`.json for chunks of `frames` STFT frames, up to `batch_max` of them at a time.
+    """Write `name`.onnx, `name`.json and, given a `build`, `name`.plan.
 
-    `precision` is "fp32" or "fp16": explicit types inside the graph, whose input and output stay float32.
+    The engine takes chunks of `frames` STFT frames, `batch` of them at a time. `precision` ("fp32", "fp16", "bf16")
+    is that of the types inside, whose input and output stay float32; `scan` is a form in `runtime.manifest.SCANS`;
+    `target` ("cpu", "gpu") what the graph is laid out for.
 
-    `report` is called with the name of each step as it begins. Raises ExportError, and leaves what stood under these
-    names before, when the graph breaks the contract or its output differs from PyTorch's.
+    `report` is called with the name of each step as it begins, `progress` with the builder's. Raises ExportError, and
+    leaves what stood under these names before, when the graph breaks the contract, its output differs from PyTorch's or
+    no plan can be built.
     """
     config = checkpoint.config
-    _check_options(checkpoint, frames, batch_max, precision, scan)
-    engine, manifest_path = (name.with_name(name.name + suffix) for suffix in (".onnx", ".json"))
-    for final in (engine, manifest_path):
+    _check_options(checkpoint, frames, batch, precision, scan, target)
+    with _writing(name, with_plan=build is not None) as (folder, finals):
+        report("building the network")
+        model = checkpoint.model()
+        report("tracing it into a graph")
+        graph = to_onnx(model, frames, precision, scan, target)
+        report("checking the graph")
+        check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems), precision, scan)
+        part = folder / finals.onnx.name
+        onnx.save(graph, part)
+        recorded = record(model, frames, report)
+        parity = verify(
+            model,
+            part,
+            recorded,
+            frames=frames,
+            batch_max=batch.max,
+            precision=precision,
+            scan=scan,
+            target=target,
+            report=report,
+        )
+        manifest = describe(
+            checkpoint,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            frames=frames,
+            batch=batch,
+            precision=precision,
+            scan=scan,
+            target=target,
+            parity=parity,
+        )
+        onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
+        onnx.save(graph, part)
+        manifest = replace(manifest, onnx=_described(part))
+        if build is not None:
+            manifest = _with_plan(manifest, part, folder / finals.plan.name, build, recorded, report, progress)
+        report("writing")
+        _write(manifest, folder, finals)
+    return Exported(finals.onnx, finals.plan if build is not None else None, finals.manifest, manifest)
+
+
+def rebuild_plan(
+    name: Path,
+    manifest: Manifest,
+    build: Build,
+    recorded: list[Recorded],
+    report: Report = lambda step: None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Build `name`.plan again from `name`.onnx, which `manifest` describes; rewrite `name`.json. Raises ExportError."""
+    with _writing(name, with_plan=True) as (folder, finals):
+        manifest = _with_plan(manifest, finals.onnx, folder / finals.plan.name, build, recorded, report, progress)
+        report("writing")
+        _write(manifest, folder, replace(finals, moved=(finals.plan, finals.manifest)))
+    return Exported(finals.onnx, finals.plan, finals.manifest, manifest)
+
+
+def _with_plan(
+    manifest: Manifest,
+    graph: Path,
+    plan: Path,
+    build: Build,
+    recorded: list[Recorded],
+    report: Report,
+    progress: Progress | None,
+) -> Manifest:
+    """Build `plan` from `graph` and check it: by its header and, where its GPU is at hand, by what it computes."""
+    report(f"building the plan with {build.flavour} {build.version}")
+    capabilities = list(build.compute_capabilities)
+    manifest = replace(manifest, plan=Plan(None, build.flavour, build.version, capabilities, None))
+    build_plan(graph, plan, manifest.inside_plan(), manifest.batch, manifest.frames, build, progress)
+    file = _described(plan)
+    manifest = replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, None))
+    gpu, _ = find_gpu()
+    if gpu is None or gpu.capability not in capabilities:
+        return manifest
+    parity = verify_plan(plan, manifest, recorded, report)
+    return replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, parity))
+
+
+@dataclass(frozen=True)
+class _Finals:
+    """The names an engine's files get once all of it is right."""
+
+    onnx: Path
+    plan: Path
+    manifest: Path
+    moved: tuple[Path, ...]  # those that are written now
+
+
+@contextmanager
+def _writing(name: Path, with_plan: bool) -> Iterator[tuple[Path, _Finals]]:
+    """A folder beside `name` for what is not finished. What fails in it becomes one ExportError, and it vanishes."""
+    graph, plan, manifest = (name.with_name(name.name + suffix) for suffix in (".onnx", ".plan", ".json"))
+    finals = _Finals(graph, plan, manifest, (graph, plan, manifest) if with_plan else (graph, manifest))
+    for final in finals.moved:
         if final.is_dir():
             raise ExportError(f"{final}: is a folder: choose another name with -o")
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=name.parent, prefix=".bsm-export-") as folder:
-            report("building the network")
-            model = checkpoint.model().use_scan(scan)
-            report("tracing it into a graph")
-            graph = to_onnx(model, frames, precision)
-            report("checking the graph")
-            check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems), precision)
-            part = Path(folder) / engine.name
-            onnx.save(graph, part)
-            parity = verify(model, part, frames, batch_max, precision, report)
-
-            report("writing")
-            manifest = describe(
-                checkpoint,
-                parameters=sum(parameter.numel() for parameter in model.parameters()),
-                frames=frames,
-                batch_max=batch_max,
-                precision=precision,
-                scan=scan,
-                target="cpu",
-                parity=parity,
-            )
-            onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
-            onnx.save(graph, part)
-            manifest = replace(manifest, onnx=EngineFile(engine.name, part.stat().st_size, sha256_of(part)))
-            part_json = Path(folder) / manifest_path.name
-            part_json.write_text(manifest.to_json() + "\n", encoding="utf-8")
-            Manifest.from_json(part_json.read_text(encoding="utf-8"), str(manifest_path))
-            _replace_both({part: engine, part_json: manifest_path}, Path(folder))
+            yield Path(folder), finals
     except OSError as error:
         raise ExportError(f"{name}: cannot be written ({error.strerror or error})") from error
-    return Exported(engine, manifest_path, manifest)
 
 
-def _replace_both(moves: dict[Path, Path], folder: Path) -> None:
+def _described(part: Path) -> EngineFile:
+    return EngineFile(part.name, part.stat().st_size, sha256_of(part))
+
+
+def _write(manifest: Manifest, folder: Path, finals: _Finals) -> None:
+    part = folder / finals.manifest.name
+    part.write_text(manifest.to_json() + "\n", encoding="utf-8")
+    Manifest.from_json(part.read_text(encoding="utf-8"), str(finals.manifest))
+    _replace_all({folder / final.name: final for final in finals.moved}, folder)
+    if finals.plan not in finals.moved:
+        finals.plan.unlink(missing_ok=True)  # of an earlier engine of this name: the manifest knows it no longer
+
+
+def _replace_all(moves: dict[Path, Path], folder: Path) -> None:
     """Move every new file to its final name or leave all names as they were: no engine without its manifest."""
     earlier: dict[Path, Path] = {}
     try:
@@ -109,21 +208,30 @@ def _replace_both(moves: dict[Path, Path], folder: Path) -> None:
         raise
 
 
-def _check_options(checkpoint: Checkpoint, frames: int, batch_max: int, precision: str, scan: str) -> None:
-    stft = checkpoint.config.stft
-    if not smallest_frames(stft) <= frames <= MAX_FRAMES:
+def _check_options(checkpoint: Checkpoint, frames: Range, batch: Range, precision: str, scan: str, target: str) -> None:
+    least = smallest_frames(checkpoint.config.stft)
+    if not least <= frames.min <= frames.opt <= frames.max <= MAX_FRAMES:
         raise ExportError(
-            f"{frames} frames: expected {smallest_frames(stft)}, whose chunk is longer than n_fft / 2, to {MAX_FRAMES}"
+            f"{_words(frames)} frames: expected {least}, whose chunk is longer than n_fft / 2, to {MAX_FRAMES}"
         )
-    if not 1 <= batch_max <= MAX_BATCH:
-        raise ExportError(f"--batch-max {batch_max}: expected 1 to {MAX_BATCH}")
-    if precision not in TOLERANCES:
-        raise ExportError(f"--precision {precision}: expected {' or '.join(TOLERANCES)}")
-    if scan not in SCANS:
-        raise ExportError(f"--scan {scan}: expected {' or '.join(SCANS)}")
+    if not 1 <= batch.min <= batch.opt <= batch.max <= MAX_BATCH:
+        raise ExportError(
+            f"a batch of {_words(batch)}: expected --batch-min <= --batch-opt <= --batch-max, from 1 to {MAX_BATCH}"
+        )
+    for option, value, known in (("precision", precision, tuple(TOLERANCES)), ("scan", scan, SCANS)):
+        if value not in known:
+            raise ExportError(f"--{option} {value}: expected {', '.join(known[:-1])} or {known[-1]}")
+    if target not in TARGETS:
+        raise ExportError(f"--target {target}: expected {' or '.join(TARGETS)}")
+    if scan == "unrolled" and frames.min < frames.max:
+        raise ExportError("--scan unrolled: unrolls one length only: give --frames one number, or use --scan chunked")
     bytes_needed = 4 * sum(value.numel() for value in checkpoint.state.values())
     if bytes_needed > PROTOBUF_LIMIT:
         raise ExportError(f"{bytes_needed} bytes of weights: one ONNX file holds at most {PROTOBUF_LIMIT}")
+
+
+def _words(sizes: Range) -> str:
+    return str(sizes.opt) if sizes.min == sizes.max else f"{sizes.min}:{sizes.opt}:{sizes.max}"
 
 
 def smallest_frames(stft: StftConfig) -> int:

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bsmamba2.config import StftConfig
 from bsmamba2.model import BandSplitSeparator
+from runtime import manifest
 from runtime.stft import Stft
 
 Float = NDArray[np.float32]
@@ -14,14 +16,13 @@ Float = NDArray[np.float32]
 SEED = 20260731
 
 
-def recorded_mixture(model: BandSplitSeparator, frames: int) -> Float:
+def recorded_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
     """A spectrogram [1, t, f, c, 2] with what music has: tones that come and go, noise, loud and soft, silence."""
-    stft = model.config.stft
     samples = (frames - 1) * stft.hop_length
     rng = np.random.default_rng(SEED)
     time = np.arange(samples) / stft.sample_rate
     position = np.linspace(0, 1, samples)
-    wave = np.empty((model.config.channels, samples))
+    wave = np.empty((channels, samples))
     for channel in wave:
         pitch = rng.uniform(110, 440)
         vibrato = 1 + 0.01 * np.sin(2 * np.pi * 5.5 * time)

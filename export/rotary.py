@@ -1,4 +1,4 @@
-"""Rotary positions as constants: an engine's sequences have one length, so their angles are known."""
+"""Rotary positions as constants: the length of an engine's sequences has a bound, so their angles are known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bsmamba2.roformer import Attention, RotaryEmbedding, rotated
 
 
 class FixedRotary(nn.Module):
-    """`RotaryEmbedding` for sequences of `length` positions."""
+    """`RotaryEmbedding` for sequences of at most `length` positions."""
 
     cos: Tensor
     sin: Tensor
@@ -23,11 +23,12 @@ class FixedRotary(nn.Module):
         self.register_buffer("sin", sin)
 
     def forward(self, x: Tensor) -> Tensor:
-        return rotated(x, self.cos, self.sin)
+        length = x.shape[-2]
+        return rotated(x, self.cos[:length], self.sin[:length])
 
 
 def fix_rotary(model: BandSplitSeparator, frames: int) -> None:
-    """Replace every rotary embedding of `model`, for an engine of `frames` frames."""
+    """Replace every rotary embedding of `model`, for an engine of at most `frames` frames."""
     bands = len(model.config.bands)
     for layer in model.layers:
         for block, length in zip(cast(nn.ModuleList, layer), (frames, bands), strict=True):

@@ -20,38 +20,30 @@ ALONG_TIME, ALONG_BANDS = 1, 90
 
 
 class Sliced(nn.Module):
-    """`block` applied to slices of its batch: [m, l, d] -> [m, l, d]. Becomes one ONNX Scan over the slices.
+    """`block` applied to `size` sequences at a time: [m, l, d] -> [m, l, d]. Becomes one ONNX Scan over the slices."""
 
-    m is a multiple of `count`, the sequences of one item of the engine's batch.
-    """
-
-    def __init__(self, block: nn.Module, count: int, at_most: int) -> None:
+    def __init__(self, block: nn.Module, size: int) -> None:
         super().__init__()
         self.block = block
-        self.count = count
-        self.slices = -(-count // at_most)
-        self.size = -(-count // self.slices)  # sequences in a slice; the last one is filled up with zeros
+        self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        length, dim = x.shape[1:]
-        fill = self.slices * self.size - self.count
-        if fill:
-            x = torch.nn.functional.pad(x.reshape(-1, self.count, length, dim), (0, 0, 0, 0, 0, fill))
+        sequences, length, dim = x.shape
+        if self.size > 1:  # the last slice is filled up with zeros
+            fill = (sequences + self.size - 1) // self.size * self.size - sequences
+            x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, fill))
 
         def step(nothing: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
             return nothing.clone(), self.block(part)
 
         # torch's scan wants a state handed from step to step; there is none to hand.
         _, out = scan(step, torch.zeros(1, dtype=x.dtype), x.reshape(-1, self.size, length, dim))
-        if fill:
-            out = out.reshape(-1, self.slices * self.size, length, dim)[:, : self.count]
-        return out.reshape(-1, length, dim)
+        return out.reshape(-1, length, dim).narrow(0, 0, sequences)
 
 
-def slice_dual_path(model: BandSplitSeparator, frames: int) -> None:
-    """Replace every block of the dual path by its sliced form, for an engine of `frames` frames."""
-    bands = len(model.config.bands)
+def slice_dual_path(model: BandSplitSeparator) -> None:
+    """Replace every block of the dual path by its sliced form."""
     for layer in model.layers:
         blocks = cast(nn.ModuleList, layer)
-        blocks[0] = Sliced(blocks[0], bands, ALONG_TIME)
-        blocks[1] = Sliced(blocks[1], frames, ALONG_BANDS)
+        blocks[0] = Sliced(blocks[0], ALONG_TIME)
+        blocks[1] = Sliced(blocks[1], ALONG_BANDS)

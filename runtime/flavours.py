@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 from runtime.errors import EngineError
 
@@ -22,3 +23,21 @@ def bindings(flavour: str) -> ModuleType:
     except Exception as error:  # a library that is missing or does not fit comes as an ImportError, OSError or others
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"{module} cannot be loaded ({reason}): {remedy}") from error
+
+
+def quiet_logger(trt: Any) -> Any:
+    """A logger for `trt` that prints nothing and keeps its errors, whose `first()` says what went wrong first."""
+
+    class QuietLogger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR) and len(self.errors) < 100:
+                self.errors.append(msg)
+
+        def first(self) -> str:
+            return self.errors[0].strip().splitlines()[0][:300] if self.errors else "no reason given"
+
+    return QuietLogger()

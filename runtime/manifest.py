@@ -302,8 +302,10 @@ def _check(m: Manifest, where: str) -> None:
         f"plan.flavour is one of {', '.join(FLAVOURS)}": m.plan is None or m.plan.flavour in FLAVOURS,
         "plan.compute_capabilities are numbers such as 8.9": (
             m.plan is None
-            or 0 < len(m.plan.compute_capabilities) <= 64
-            and all(re.fullmatch(r"[0-9]{1,2}\.[0-9]", each) for each in m.plan.compute_capabilities)
+            or (
+                0 < len(m.plan.compute_capabilities) <= 64
+                and all(re.fullmatch(r"[0-9]{1,2}\.[0-9]", each) for each in m.plan.compute_capabilities)
+            )
         ),
     }
     for rule, holds in rules.items():

@@ -21,14 +21,18 @@ MAX_THREADS = 1024
 
 
 class OnnxRuntimeBackend:
-    """One session on the CPU, with `threads` threads or, for None, one for each core."""
+    """One session on the CPU, with `threads` threads or, for None, one for each core.
 
-    def __init__(self, engine: Path, threads: int | None) -> None:
+    `lean` gives memory back as soon as it is free, where the intermediates are large: half the peak, a bit slower.
+    """
+
+    def __init__(self, engine: Path, threads: int | None, lean: bool = False) -> None:
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise OptionError(f"threads {threads}: expected 1 to {MAX_THREADS}")
         self.name = f"onnxruntime {ort.__version__}, CPU"
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors come as exceptions; its own log would repeat them on stderr
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = not lean
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

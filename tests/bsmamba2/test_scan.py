@@ -35,12 +35,14 @@ def inputs(batch, length, heads, p, n, seed, dtype=torch.float64, dt_scale=1.0):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 2), lengths, st.integers(1, 3), st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
-def test_chunked_equals_sequential(batch, length, heads, p, n, seed):
+def test_the_block_forms_equal_sequential(batch, length, heads, p, n, seed):
     for dt_scale in (1.0, 1e-3, 30.0):  # forgetting fast, hardly at all, and at once
         args = inputs(batch, length, heads, p, n, seed, dt_scale=dt_scale)
-        found, reference = scan.chunked_scan(*args), scan.sequential_scan(*args)
-        assert found.shape == (batch, length, heads, p)
-        assert (found - reference).abs().max() <= 1e-10 * max(1.0, reference.abs().max())
+        reference = scan.sequential_scan(*args)
+        for form in (scan.chunked_scan, scan.unrolled_scan):
+            found = form(*args)
+            assert found.shape == (batch, length, heads, p)
+            assert (found - reference).abs().max() <= 1e-10 * max(1.0, reference.abs().max())
 
 
 def test_a_later_position_changes_nothing_before_it():
@@ -67,12 +69,13 @@ def test_a_strong_decay_does_not_blur_the_weak_ones_after_it(strong):
     dt = torch.where(weak, 0.01, strong).double()
     a = -torch.ones(3, dtype=torch.float64)
     reference = scan.sequential_scan(x, dt, a, b, c)
-    found = scan.chunked_scan(*(value.float() for value in (x, dt, a, b, c)))
-    assert (found - reference).abs().max() <= 1e-6 * reference.abs().max()
+    for form in (scan.chunked_scan, scan.unrolled_scan):
+        found = form(*(value.float() for value in (x, dt, a, b, c)))
+        assert (found - reference).abs().max() <= 1e-6 * reference.abs().max()
 
 
 def test_unknown_scan_is_refused():
-    with pytest.raises(ScanError, match="expected one of sequential, chunked, kernel"):
+    with pytest.raises(ScanError, match="expected one of sequential, chunked, unrolled, kernel"):
         scan.scan_named("parallel")
 
 
@@ -105,5 +108,5 @@ def test_kernels_get_the_layouts_they_document(monkeypatch):
     x = torch.randn(2, 70, 32, dtype=torch.float64)
     expected = block(x)
     for side in (block.forward_blocks[0], block.backward_blocks[0]):
-        side.mixer.scan = "kernel"
+        side.mixer.scan, side.mixer.conv = scan.scan_named("kernel")
     torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-10)

@@ -1,0 +1,226 @@
+"""From NAME.onnx to NAME.plan: TensorRT's and TensorRT-RTX's builder, driven by one code path.
+
+Precision is in the graph (`bsmamba2.precision`), so the network is strongly typed and no precision flag exists.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from export.errors import ExportError
+from runtime.errors import EngineError
+from runtime.flavours import bindings, quiet_logger
+from runtime.gpu import Gpu, find_gpu
+from runtime.manifest import FLAVOURS, INPUT_NAME, Range
+from runtime.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
+
+DEFAULT_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")  # of a TensorRT-RTX plan: A100, RTX 30, 40 and 50
+SHOWN = 3  # parse errors told one by one
+
+Progress = Callable[[str, int, int], None]  # (what the builder is doing, steps done, steps in all)
+
+
+@dataclass(frozen=True)
+class Build:
+    """How to build a plan. Made by `plan_build`, which knows what can be had here."""
+
+    flavour: str
+    version: str
+    compute_capabilities: tuple[str, ...]
+    workspace: int | None = None  # bytes the builder may use on the GPU; None: what TensorRT takes by default
+    timing_cache: Path | None = None  # read if it exists, written after the build (full TensorRT)
+
+
+def plan_build(
+    wanted: str,
+    compute_capabilities: tuple[str, ...] = (),
+    workspace: int | None = None,
+    timing_cache: Path | None = None,
+) -> Build:
+    """A build that can be done on this machine.
+
+    `wanted` is a flavour or "auto": full TensorRT where it is installed beside a GPU and no other GPU is asked for,
+    else TensorRT-RTX. Raises ExportError saying what is missing.
+    """
+    if wanted not in ("auto", *FLAVOURS):
+        raise ExportError(f"--trt {wanted}: expected auto, {' or '.join(FLAVOURS)}")
+    gpu, why_not = find_gpu()
+    flavour, trt = _choose(wanted, gpu, for_others=bool(compute_capabilities))
+    if flavour == "tensorrt":
+        if gpu is None:
+            raise ExportError(
+                f"--trt tensorrt: builds plans on the GPU they are for, and there is none here ({why_not}): "
+                "run it on that machine, or use --trt tensorrt-rtx, which builds without one"
+            )
+        if any(each != gpu.capability for each in compute_capabilities):
+            raise ExportError(
+                f"--compute-capability: full TensorRT builds for the GPU of this machine, {gpu.name} "
+                f"({gpu.capability}): leave it out, or use --trt tensorrt-rtx"
+            )
+        targets: tuple[str, ...] = (gpu.capability,)
+    else:
+        if timing_cache is not None:
+            raise ExportError("--timing-cache: TensorRT-RTX times nothing when it builds: leave it out")
+        targets = tuple(dict.fromkeys(compute_capabilities or DEFAULT_CAPABILITIES))
+        for each in targets:
+            if each not in CAPABILITIES:
+                hint = "; for H100 and H200 use --trt tensorrt on that machine" if each == "9.0" else ""
+                raise ExportError(
+                    f"--compute-capability {each}: TensorRT-RTX builds for {', '.join(CAPABILITIES)}{hint}"
+                )
+    if workspace is not None and workspace <= 0:
+        raise ExportError("--workspace: expected gigabytes above 0")
+    return Build(flavour, str(trt.__version__), targets, workspace, timing_cache)
+
+
+def _choose(wanted: str, gpu: Gpu | None, for_others: bool) -> tuple[str, ModuleType]:
+    if wanted != "auto":
+        return _bindings(wanted)
+    refusals = []
+    for flavour in ("tensorrt", "tensorrt-rtx") if gpu is not None and not for_others else ("tensorrt-rtx",):
+        try:
+            return _bindings(flavour)
+        except ExportError as error:
+            refusals.append(str(error))
+    raise ExportError("; ".join(refusals))
+
+
+def _bindings(flavour: str) -> tuple[str, ModuleType]:
+    try:
+        return flavour, bindings(flavour)
+    except EngineError as error:
+        raise ExportError(f"--trt {flavour}: {error}") from error
+
+
+def build_plan(
+    graph: Path, plan: Path, label: str, batch: Range, frames: Range, build: Build, progress: Progress | None = None
+) -> None:
+    """Write the TensorRT plan of the ONNX file `graph` to `plan`, for those ranges, with `label` as the network's name.
+
+    Ctrl-C stops the builder. Raises ExportError when the graph cannot be parsed or built, or the plan's header does not
+    name the GPUs asked for.
+    """
+    trt: Any = bindings(build.flavour)
+    logger = quiet_logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(graph)):
+        raise ExportError(f"{build.flavour} {build.version} cannot parse {graph.name}: {_parse_errors(parser)}")
+    network.name = label
+
+    config = builder.create_builder_config()
+    if build.flavour == "tensorrt-rtx":
+        config.num_compute_capabilities = len(build.compute_capabilities)
+        for i, each in enumerate(build.compute_capabilities):
+            capability = getattr(trt.ComputeCapability, "SM" + each.replace(".", ""), None)
+            if capability is None or not config.set_compute_capability(capability, i):
+                raise ExportError(f"--compute-capability {each}: tensorrt-rtx {build.version} does not build for it")
+    if build.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, build.workspace)
+    cache = _set_timing_cache(config, build.timing_cache)
+    profile = builder.create_optimization_profile()
+    rest = tuple(network.get_input(0).shape)[2:]
+    profile.set_shape(INPUT_NAME, *((b, t, *rest) for b, t in zip(_sizes(batch), _sizes(frames), strict=True)))
+    config.add_optimization_profile(profile)
+
+    blob = _run(trt, builder, network, config, progress)
+    if blob is None:
+        said = logger.first()
+        remedy = ": give more with --workspace" if build.workspace and "memory" in said.lower() else ""
+        raise ExportError(f"{build.flavour} {build.version} built no plan ({said}){remedy}")
+    with plan.open("wb") as file:
+        file.write(blob)
+    check_plan(plan, label, build)
+    if cache is not None and build.timing_cache is not None:
+        build.timing_cache.write_bytes(cache.serialize())
+
+
+def check_plan(plan: Path, label: str, build: Build) -> None:
+    """Raise ExportError unless the plan just written names the GPUs asked for and carries its manifest."""
+    if build.flavour == "tensorrt":
+        with plan.open("rb") as file:
+            if is_rtx_plan(file.read(64)):
+                raise ExportError(f"{plan.name}: full TensorRT wrote a plan of TensorRT-RTX: nothing was written")
+        return
+    header = read_plan_header(plan)
+    if set(header.compute_capabilities) != set(build.compute_capabilities):
+        raise ExportError(
+            f"{plan.name}: its header names compute capabilities {', '.join(header.compute_capabilities)}, "
+            f"asked for were {', '.join(build.compute_capabilities)}: nothing was written"
+        )
+    if label.encode() not in plan.read_bytes():
+        raise ExportError(f"{plan.name}: does not carry its manifest: nothing was written")
+
+
+def _parse_errors(parser: Any) -> str:
+    told = []
+    for i in range(min(parser.num_errors, SHOWN)):
+        error = parser.get_error(i)
+        said = str(error.desc()).strip().splitlines()
+        told.append(
+            f"{error.node_operator() or 'graph'} {error.node_name() or '(no name)'}: {said[0] if said else '?'}"
+        )
+    more = parser.num_errors - SHOWN
+    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+def _sizes(each: Range) -> tuple[int, int, int]:
+    return each.min, each.opt, each.max
+
+
+def _set_timing_cache(config: Any, path: Path | None) -> Any:
+    if path is None:
+        return None
+    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        raise ExportError(f"--timing-cache {path}: not a timing cache of this TensorRT and GPU: give another name")
+    return cache
+
+
+def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None) -> Any:
+    """The serialized network, or None. The builder works in a thread of its own, so that Ctrl-C reaches this one."""
+    stop = threading.Event()
+    config.progress_monitor = monitor = _monitor(trt, progress, stop)
+    out: list[Any] = []
+    thread = threading.Thread(target=lambda: out.append(builder.build_serialized_network(network, config)))
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.1)
+    except BaseException:
+        stop.set()
+        thread.join()
+        raise
+    del monitor
+    return out[0] if out else None
+
+
+def _monitor(trt: Any, progress: Progress | None, stop: threading.Event) -> Any:
+    class Monitor(trt.IProgressMonitor):
+        """Tells the outermost phase that counts steps, and asks the builder to stop when told so."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.steps[phase_name] = num_steps
+            if progress is not None:
+                progress(phase_name, 0, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if progress is not None:
+                progress(phase_name, step + 1, self.steps.get(phase_name, 0))
+            return not stop.is_set()
+
+        def phase_finish(self, phase_name: str) -> None:
+            if progress is not None:
+                progress(phase_name, self.steps.get(phase_name, 0), self.steps.get(phase_name, 0))
+
+    return Monitor()

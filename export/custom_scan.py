@@ -1,0 +1,84 @@
+"""`--scan custom`: every scan is one `bsmamba2::SSDScan` node, whose function body is the chunked form.
+
+A runtime that has a kernel for the node uses it (the attributes say where TensorRT finds a plugin); any other runs the
+body, which travels in the file as a FunctionProto.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from bsmamba2.config import ModelConfig
+from bsmamba2.mamba2 import Mamba2
+from bsmamba2.precision import DTYPES
+from bsmamba2.scan import SCAN_CHUNK, chunked_scan
+
+DOMAIN, NAME, VERSION = "bsmamba2", "SSDScan", 1
+ATTRIBUTES: dict[str, Any] = {"chunk": SCAN_CHUNK, "plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
+INPUTS, OUTPUT = ("x", "dt", "a", "b", "c"), "y"  # of bsmamba2.scan
+
+
+def custom_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """`chunked_scan`, or the node that stands for it in a graph."""
+    if not torch.onnx.is_in_onnx_export():
+        return chunked_scan(x, dt, a, b, c)
+    return torch.onnx.ops.symbolic(
+        f"{DOMAIN}::{NAME}", (x, dt, a, b, c), ATTRIBUTES, dtype=x.dtype, shape=x.shape, version=VERSION
+    )
+
+
+def use_custom_scan(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, Mamba2):
+            module.scan = custom_scan
+
+
+class _Body(nn.Module):
+    def forward(self, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        return chunked_scan(x, dt, a, b, c)
+
+
+def scan_function(config: ModelConfig, precision: str, opset: int) -> onnx.FunctionProto:
+    """The body of SSDScan for any batch and length, traced from `chunked_scan`: one source for both."""
+    narrow = DTYPES[precision]
+    heads = config.dim * config.expand // config.headdim
+    length = 2 * SCAN_CHUNK + 2
+    example = (
+        torch.zeros(3, length, heads, config.headdim, dtype=narrow),
+        torch.zeros(3, length, heads),
+        torch.zeros(heads),
+        torch.zeros(3, length, config.d_state, dtype=narrow),
+        torch.zeros(3, length, config.d_state, dtype=narrow),
+    )
+    sequences, positions = torch.export.Dim("sequences"), torch.export.Dim("positions")
+    both = {0: sequences, 1: positions}
+    program = torch.onnx.export(
+        _Body(),
+        example,
+        dynamo=True,
+        verbose=False,
+        opset_version=opset,
+        input_names=list(INPUTS),
+        output_names=[OUTPUT],
+        dynamic_shapes=(both, both, None, both, both),
+    )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    graph = program.model_proto.graph
+    constants = [
+        onnx.helper.make_node("Constant", [], [tensor.name], value=tensor, name=f"constant_{tensor.name}")
+        for tensor in graph.initializer
+    ]
+    return onnx.helper.make_function(
+        DOMAIN,
+        NAME,
+        INPUTS,
+        [OUTPUT],
+        [*constants, *graph.node],
+        [onnx.helper.make_opsetid("", opset)],
+        attributes=list(ATTRIBUTES),
+    )

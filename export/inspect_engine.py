@@ -1,0 +1,118 @@
+"""`bsm-export --inspect NAME`: what an engine's files hold, in words, with Polygraphy's eyes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.check_graph import nodes_of
+from export.errors import ExportError
+from runtime.errors import EngineError
+from runtime.flavours import PACKAGES, bindings
+from runtime.gpu import find_gpu
+from runtime.manifest import FLAVOURS, Manifest, read_manifest
+from runtime.plan_header import read_plan_header
+
+
+def inspect_engine(name: Path, layers: bool = False) -> str:
+    """NAME.onnx, and NAME.plan where there is one; `layers` lists every node. Raises ManifestError, ExportError."""
+    graph, plan = (name.with_name(name.name + suffix) for suffix in (".onnx", ".plan"))
+    manifest = read_manifest(graph)
+    parts = [_words(manifest), _graph(graph, layers)]
+    flavour = manifest.plan.flavour if manifest.plan else next((each for each in FLAVOURS if _installed(each)), None)
+    if flavour is not None and _installed(flavour):
+        parts.append(_network(graph, flavour))
+    else:
+        parts.append("no TensorRT is installed here: how it reads the graph is not shown")
+    if manifest.plan is not None:
+        parts.append(_plan(plan, read_manifest(plan)))
+    return "\n\n".join(parts)
+
+
+def _words(manifest: Manifest) -> str:
+    model, frames, batch = manifest.model, manifest.frames, manifest.batch
+    return (
+        f"{model.kind}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, stems "
+        f"{', '.join(model.stems)}\n"
+        f"{manifest.precision}, scan {manifest.scan}, laid out for a {manifest.target}; "
+        f"{frames.min} to {frames.max} frames, batch {batch.min} to {batch.max}"
+    )
+
+
+def _graph(graph: Path, layers: bool) -> str:
+    _polygraphy("tensorrt")
+    from polygraphy.backend.onnx.util import str_from_onnx
+
+    model = onnx.load(graph)
+    nodes = [*nodes_of(model.graph.node), *(node for function in model.functions for node in function.node)]
+    counts = ", ".join(f"{op} {count}" for op, count in Counter(node.op_type for node in nodes).most_common())
+    summary = str(str_from_onnx(model, show_layers=layers)).strip()
+    return f"{graph}\n{summary}\n\n{len(nodes)} nodes with those inside: {counts}"
+
+
+def _network(graph: Path, flavour: str) -> str:
+    """How TensorRT's parser reads the graph: Polygraphy loads it, strongly typed."""
+    _polygraphy(flavour)
+    from polygraphy.backend.trt import NetworkFromOnnxPath
+    from polygraphy.exception import PolygraphyException
+
+    trt: Any = bindings(flavour)
+    try:
+        _, network, _ = NetworkFromOnnxPath(str(graph), strongly_typed=True)()
+    except PolygraphyException as error:
+        raise ExportError(f"{graph}: {flavour} {trt.__version__} cannot parse it ({error})") from error
+    kinds = Counter(network.get_layer(i).type.name for i in range(network.num_layers))
+    counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+    return f"{flavour} {trt.__version__} reads it as {network.num_layers} layers: {counts}"
+
+
+def _plan(plan: Path, manifest: Manifest) -> str:
+    assert manifest.plan is not None  # noqa: S101 - the caller has seen it
+    made = manifest.plan
+    lines = [
+        f"{plan}: {plan.stat().st_size / 1e6:.1f} MB, {made.flavour} {made.version}, for compute capability "
+        f"{', '.join(made.compute_capabilities)}"
+    ]
+    if made.flavour == "tensorrt-rtx":
+        header = read_plan_header(plan)
+        lines.append(f"its header: TensorRT-RTX {header.version}, {', '.join(header.compute_capabilities)}")
+    lines.append(
+        f"run on a GPU when it was built: largest error {made.parity.max_error:.1e} of the peak"
+        if made.parity
+        else "not run when it was built: none of its GPUs was there"
+    )
+    gpu, why_not = find_gpu()
+    if gpu is None:
+        lines.append(f"its layers need an NVIDIA GPU to be shown, and there is none here ({why_not})")
+    elif _installed(made.flavour):
+        _polygraphy(made.flavour)
+        from polygraphy.backend.trt import EngineFromPath
+
+        engine = EngineFromPath(str(plan))()
+        lines.append(
+            f"{engine.num_layers} layers, {engine.num_optimization_profiles} profile, "
+            f"{engine.device_memory_size_v2 / 1e9:.2f} GB of device memory for what flows between them"
+        )
+    return "\n".join(lines)
+
+
+def _installed(flavour: str) -> bool:
+    try:
+        bindings(flavour)
+    except EngineError:
+        return False
+    return True
+
+
+def _polygraphy(flavour: str) -> None:
+    """Point Polygraphy at the flavour, which it reads from the environment when its TensorRT half is first imported."""
+    os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if flavour == "tensorrt-rtx" else "0"
+    try:
+        from polygraphy.logger import G_LOGGER
+    except ImportError as error:
+        raise ExportError(f"--inspect: Polygraphy is not installed: {PACKAGES['tensorrt-rtx'][1]}") from error
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL

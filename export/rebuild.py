@@ -1,0 +1,61 @@
+"""`bsm-export --rebuild NAME`: the plan again, from the ONNX file kept beside it. No checkpoint is needed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from export.build import Progress, plan_build
+from export.engine import Exported, Report, rebuild_plan
+from export.errors import ExportError
+from export.record import recorded_mixture
+from export.verify import Recorded
+from export.widened import widened
+from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.gpu import find_gpu
+from runtime.manifest import METADATA_KEY, Manifest, read_manifest
+
+
+def rebuild_engine(
+    name: Path,
+    flavour: str | None,
+    compute_capabilities: tuple[str, ...],
+    workspace: int | None,
+    timing_cache: Path | None,
+    report: Report,
+    progress: Progress | None,
+) -> Exported:
+    """Build `name`.plan from `name`.onnx. What is not given is taken from the plan of before, or is "auto".
+
+    Where the plan can be run, it is compared with the ONNX file in ONNX Runtime. Raises ManifestError, ExportError.
+    """
+    graph = name.with_name(name.name + ".onnx")
+    manifest = read_manifest(graph)
+    inside = {prop.key: prop.value for prop in onnx.load(graph).metadata_props}.get(METADATA_KEY)
+    if inside != manifest.inside_onnx():
+        raise ExportError(
+            f"{graph}: its manifest is not the one it was exported with: export it again from its checkpoint"
+        )
+    before = manifest.plan
+    wanted = flavour or (before.flavour if before else "auto")
+    if before and not compute_capabilities and wanted == before.flavour == "tensorrt-rtx":
+        compute_capabilities = tuple(before.compute_capabilities)
+    build = plan_build(wanted, compute_capabilities, workspace, timing_cache)
+    gpu, _ = find_gpu()
+    runs_here = gpu is not None and gpu.capability in build.compute_capabilities
+    recorded = _recorded(graph, manifest, report) if runs_here else []
+    return rebuild_plan(name, manifest, build, recorded, report, progress)
+
+
+def _recorded(graph: Path, manifest: Manifest, report: Report) -> list[Recorded]:
+    """What the graph makes of the recorded input in ONNX Runtime, which passed the check against PyTorch."""
+    report("ONNX Runtime on the recorded input")
+    mixture = recorded_mixture(manifest.stft, manifest.model.channels, manifest.frames.opt)
+    with tempfile.TemporaryDirectory() as folder:
+        if manifest.precision == "bf16":
+            onnx.save(widened(onnx.load(graph)), Path(folder) / graph.name)
+            graph = Path(folder) / graph.name
+        backend = OnnxRuntimeBackend(graph, threads=None, lean=manifest.target == "gpu")
+        return [Recorded(mixture, backend.run(mixture))]

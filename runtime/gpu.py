@@ -1,0 +1,25 @@
+"""Which NVIDIA GPU this machine has, asked by way of cuda-python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Gpu:
+    name: str
+    capability: str  # compute capability, such as "8.9"
+
+
+def find_gpu() -> tuple[Gpu | None, str]:
+    """The GPU programs use by default, or None and why there is none."""
+    try:
+        from cuda.bindings import runtime as cudart
+    except Exception as failure:  # a library that does not fit comes as one of many exceptions
+        return None, f"cuda-python cannot be loaded ({failure})"
+    error, device = cudart.cudaGetDevice()
+    if error == cudart.cudaError_t.cudaSuccess:
+        error, properties = cudart.cudaGetDeviceProperties(device)
+    if error != cudart.cudaError_t.cudaSuccess:
+        return None, error.name
+    return Gpu(properties.name.decode(errors="replace"), f"{properties.major}.{properties.minor}"), ""
