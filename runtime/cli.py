@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from runtime.audio import SUBTYPES, read_song, write_wav
+from runtime.backends import DEVICES
 from runtime.command import printable, run_command
 from runtime.errors import AudioError, OptionError, SeparationError
 from runtime.separator import DEFAULT_OVERLAP, Separator, open_separator
@@ -24,7 +25,7 @@ Subtype = Enum("Subtype", {name: name for name in SUBTYPES}, type=str)  # type: 
 
 @app.command()
 def run(
-    engine: Annotated[Path, typer.Argument(help="An engine written by bsm-export: NAME.onnx, NAME.json beside it.")],
+    engine: Annotated[Path, typer.Argument(help="NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it.")],
     songs: Annotated[list[Path], typer.Argument(metavar="SONG...", help="WAV, FLAC, OGG or MP3 files.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the stems.")] = Path(
         "separated"
@@ -35,7 +36,12 @@ def run(
     stems: Annotated[
         str | None, typer.Option(help="Stems to write, as vocals,instrumental.", show_default="all the engine gives")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Chunks given to the engine at a time.")] = 1,
+    batch: Annotated[
+        int | None, typer.Option(help="Chunks given to the engine at a time.", show_default="what it was made for")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="|".join(DEVICES), help="Where it runs; auto takes what is installed and starts.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
     subtype: Annotated[Subtype, typer.Option(help="Sample format of the WAV files.")] = Subtype.FLOAT,  # type: ignore[attr-defined]
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace stems that exist.")] = False,
@@ -43,7 +49,9 @@ def run(
 ) -> int:
     """Separate each SONG with ENGINE into DIR/<song>_<stem>.wav, at the song's own rate, channels and length."""
     start = time.perf_counter()
-    separator = open_separator(engine, overlap=overlap, batch=batch, threads=threads)
+    separator = open_separator(engine, overlap=overlap, batch=batch, threads=threads, device=device)
+    for note in separator.backend.notes:
+        print(f"bsm-run: {printable(note)}", file=sys.stderr)
     separator.times.seconds["open"] = time.perf_counter() - start
     wanted = [stem.strip() for stem in stems.split(",")] if stems is not None else separator.stems
     if not set(wanted) <= set(separator.stems):

@@ -203,10 +203,16 @@ def read_manifest(engine: Path) -> Manifest:
     described = (manifest.plan.file if manifest.plan else None) if is_plan else manifest.onnx
     if described is None:
         raise ManifestError(f"{path}: describes no {engine.suffix} file: {_remedy(is_plan, engine)}")
-    if described.bytes != engine.stat().st_size or described.sha256 != sha256_of(engine):
+    size = engine.stat().st_size
+    if size != described.bytes:
+        cut = "cut short" if size < described.bytes else "replaced"
         raise ManifestError(
-            f"{engine}: is not the file {path.name} describes (size or sha256 differs): "
-            f"it was edited, cut or mixed up with another; {_remedy(is_plan, engine)}"
+            f"{engine}: has {size} bytes, {path.name} says {described.bytes}: it was {cut}; {_remedy(is_plan, engine)}"
+        )
+    if described.sha256 != sha256_of(engine):
+        raise ManifestError(
+            f"{engine}: is not the file {path.name} describes (sha256 differs): it was edited or mixed up with "
+            f"another; {_remedy(is_plan, engine)}"
         )
     return manifest
 
@@ -215,9 +221,9 @@ def _remedy(is_plan: bool, engine: Path) -> str:
     return rebuild_remedy(engine) if is_plan else _REMEDY
 
 
-def rebuild_remedy(plan: Path) -> str:
+def rebuild_remedy(plan: Path, option: str = "") -> str:
     """What makes a plan right again."""
-    return f"bsm-export --rebuild {plan.with_suffix('')} builds it again from {plan.with_suffix('.onnx').name}"
+    return f"bsm-export --rebuild {plan.with_suffix('')}{option} builds it again from {plan.with_suffix('.onnx').name}"
 
 
 def sha256_of(path: Path) -> str:

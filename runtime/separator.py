@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.audio import MAX_LEVEL, MAX_RATE, MIN_RATE, resample
-from runtime.backends import Backend, open_backend
+from runtime.backends import Backend, Pending, open_backend
 from runtime.chunks import ChunkPlan, OverlapAdd
 from runtime.errors import EngineError, NumericsError, OptionError
 from runtime.manifest import Manifest, read_manifest
@@ -19,6 +21,7 @@ from runtime.timing import StageTimes
 Float = NDArray[np.float32]
 
 DEFAULT_OVERLAP = 0.25
+Group = list[tuple[int, int]]  # chunks given to the engine together: (mixture, chunk) each
 INSTRUMENTAL = "instrumental"  # the mixture without the vocals
 
 
@@ -28,7 +31,10 @@ class Separator:
     `times` holds the seconds spent so far in each stage: resample, stft, engine, istft.
     """
 
-    def __init__(self, backend: Backend, manifest: Manifest, overlap: float = DEFAULT_OVERLAP, batch: int = 1) -> None:
+    def __init__(
+        self, backend: Backend, manifest: Manifest, overlap: float = DEFAULT_OVERLAP, batch: int | None = None
+    ) -> None:
+        batch = manifest.batch.opt if batch is None else batch
         if not manifest.batch.min <= batch <= manifest.batch.max:
             raise OptionError(
                 f"batch {batch}: this engine takes {manifest.batch.min} to {manifest.batch.max} chunks at a time"
@@ -114,39 +120,80 @@ class Separator:
         shape = (len(self.manifest.model.stems), mixtures.shape[1])
         results = [OverlapAdd(plan, shape) for _ in mixtures]
         chunks = [(m, i) for m in range(len(mixtures)) for i in range(len(plan))]
-        for first in range(0, len(chunks), self.batch):
-            group = chunks[first : first + self.batch]
-            with self.times.stage("stft"):
-                spectra = self._stft.forward(np.stack([plan.cut(mixtures[m], i) for m, i in group]))
+        groups = [chunks[first : first + self.batch] for first in range(0, len(chunks), self.batch)]
+        waiting: deque[tuple[Group, Pending]] = deque()
+        done = 0
+
+        def collect() -> None:
+            nonlocal done
+            group, pending = waiting.popleft()
             with self.times.stage("engine"):
-                stems = self.backend.run(spectra)
-            expected = (len(group), *shape[:1], *spectra.shape[1:])
-            if stems.shape != expected:
-                raise EngineError(f"the engine returned {stems.shape}: expected {expected}; export it again")
-            with self.times.stage("istft"):
-                if not np.isfinite(stems).all():
-                    raise NumericsError(
-                        f"the engine returned NaN or Inf for the chunk at {self._seconds(plan.start(group[0][1]))}: "
-                        "no stem is written; export the engine again and look at its parity record"
-                    )
-                for (m, i), wave in zip(group, self._stft.inverse(stems), strict=True):
-                    results[m].add(i, wave)
+                stems = pending.result()
+            self._add(group, stems, shape, plan, results)
+            done += len(group)
             if progress is not None:
-                progress(first + len(group), len(chunks))
+                progress(done, len(chunks))
+
+        try:
+            for group in groups:
+                with self.times.stage("stft"):
+                    spectra = self._stft.forward(np.stack([plan.cut(mixtures[m], i) for m, i in group]))
+                missing = self.manifest.batch.min - len(group)
+                if missing > 0:  # the engine takes no fewer; what it makes of silence is dropped
+                    spectra = np.concatenate([spectra, np.zeros((missing, *spectra.shape[1:]), np.float32)])
+                with self.times.stage("engine"):
+                    waiting.append((group, self.backend.submit(spectra)))
+                if len(waiting) == self.backend.depth:
+                    collect()
+            while waiting:
+                collect()
+        finally:
+            for _, pending in waiting:  # after an error: leave nothing under way
+                with suppress(EngineError):
+                    pending.result()
         return np.stack([result.result() for result in results])
+
+    def _add(
+        self, group: Group, stems: Float, shape: tuple[int, ...], plan: ChunkPlan, results: list[OverlapAdd]
+    ) -> None:
+        """Transform the stems of a group of chunks back and add them to the results of their mixtures."""
+        manifest = self.manifest
+        batch = max(len(group), manifest.batch.min)
+        expected = (batch, shape[0], manifest.frames.opt, manifest.bins, manifest.model.channels, 2)
+        if stems.shape != expected:
+            raise EngineError(f"the engine returned {stems.shape}: expected {expected}; export it again")
+        stems = stems[: len(group)]
+        with self.times.stage("istft"):
+            if not np.isfinite(stems).all():
+                raise NumericsError(
+                    f"the engine returned NaN or Inf for the chunk at {self._seconds(plan.start(group[0][1]))}: "
+                    "no stem is written; export the engine again and look at its parity record"
+                )
+            for (m, i), wave in zip(group, self._stft.inverse(stems), strict=True):
+                results[m].add(i, wave)
+
+    def close(self) -> None:
+        """Give back what the engine holds. The separator cannot be used after it."""
+        self.backend.close()
 
     def _seconds(self, sample: int) -> str:
         return f"{sample / self.manifest.stft.sample_rate:.1f} s"
 
 
 def open_separator(
-    engine: str | Path, *, overlap: float = DEFAULT_OVERLAP, batch: int = 1, threads: int | None = None
+    engine: str | Path,
+    *,
+    overlap: float = DEFAULT_OVERLAP,
+    batch: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
 ) -> Separator:
-    """Open the engine at `engine` (NAME.onnx, with NAME.json beside it).
+    """Open the engine at `engine` (NAME.onnx or NAME.plan, with NAME.json beside it).
 
-    `overlap` is the part of a chunk shared with the next, `batch` the chunks given to the engine at a time, `threads`
-    the CPU threads it may use (None: one a core). Raises ManifestError, EngineError, OptionError.
+    `overlap` is the part of a chunk shared with the next, `batch` the chunks given to the engine at a time (None: what
+    it was made for), `threads` the CPU threads it may use (None: one a core), `device` one of
+    `runtime.backends.DEVICES`. Raises ManifestError, EngineError, OptionError.
     """
     path = Path(engine)
     manifest = read_manifest(path)
-    return Separator(open_backend(path, manifest, threads), manifest, overlap, batch)
+    return Separator(open_backend(path, manifest, threads, device), manifest, overlap, batch)

@@ -8,26 +8,77 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import EngineError
+from runtime.errors import EngineError, OptionError
 from runtime.manifest import Manifest
+
+Float = NDArray[np.float32]
+
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+
+
+class Pending(Protocol):
+    """A chunk on its way through an engine."""
+
+    def result(self) -> Float:
+        """Its stems [b, s, t, f, c, 2], once they are there. Raises EngineError."""
+        ...
 
 
 class Backend(Protocol):
     """Runs one engine."""
 
     name: str  # what executes it, with its version
+    notes: list[str]  # what a user should know of how it runs
+    depth: int  # chunks that may be under way at a time; 1: submit does all the work
 
-    def run(self, mixture: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, mixture: Float) -> Float:
         """[b, t, f, c, 2] -> [b, s, t, f, c, 2]. Raises EngineError."""
         ...
 
+    def submit(self, mixture: Float) -> Pending:
+        """Start with [b, t, f, c, 2]. Raises EngineError."""
+        ...
 
-def open_backend(engine: Path, manifest: Manifest, threads: int | None) -> Backend:
-    """The backend for the engine's format, told by its suffix. Raises EngineError unless engine and manifest agree."""
-    if engine.suffix.lower() == ".onnx":
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+class Done:
+    """What a backend that works at once gives for a submission."""
+
+    def __init__(self, stems: Float) -> None:
+        self._stems = stems
+
+    def result(self) -> Float:
+        return self._stems
+
+
+def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: str = "auto") -> Backend:
+    """The backend for the engine's format, told by its suffix, on one of `DEVICES`.
+
+    A plan runs in TensorRT, so "cuda" is as good a name for its device as "tensorrt". For an ONNX file "tensorrt" means
+    ONNX Runtime's TensorRT provider. Raises EngineError unless engine and manifest agree and the device can be had.
+    """
+    if device not in DEVICES:
+        raise OptionError(f"device {device!r}: expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
+    if threads is not None and device in ("cuda", "tensorrt"):
+        raise OptionError(f"threads {threads}: are the CPU's, and the engine runs on a GPU: leave one of the two out")
+    suffix = engine.suffix.lower()
+    if suffix == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 
-        backend = OnnxRuntimeBackend(engine, threads)
+        backend = OnnxRuntimeBackend(
+            engine, threads, device, lean=manifest.target == "gpu", precision=manifest.precision
+        )
         backend.require(manifest.input, manifest.output, manifest.inside_onnx())
         return backend
-    raise EngineError(f"{engine}: a {engine.suffix or 'nameless'} file: expected an engine NAME.onnx")
+    if suffix == ".plan":
+        if device == "cpu":
+            raise EngineError(
+                f"{engine}: a TensorRT plan runs on NVIDIA GPUs only: leave --device out, or run {engine.stem}.onnx"
+            )
+        from runtime.backends.tensorrt import TensorRtBackend
+
+        return TensorRtBackend(engine, manifest)
+    raise EngineError(f"{engine}: a {engine.suffix or 'nameless'} file: expected an engine NAME.onnx or NAME.plan")

@@ -1,4 +1,4 @@
-"""Engines in ONNX form, run by ONNX Runtime on the CPU."""
+"""Engines in ONNX form, run by ONNX Runtime on the CPU or, by one of its GPU providers, on a GPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.backends import Done
 from runtime.errors import EngineError, ManifestError, OptionError
 from runtime.manifest import METADATA_KEY, Tensor
 
@@ -18,30 +19,84 @@ except ImportError as error:
     ) from error
 
 MAX_THREADS = 1024
+CPU = "CPUExecutionProvider"
+# device -> the providers that are one, best first
+PROVIDERS = {
+    "cpu": (CPU,),
+    "cuda": ("CUDAExecutionProvider",),
+    "tensorrt": ("NvTensorRTRTXExecutionProvider", "TensorrtExecutionProvider"),
+}
 
 
 class OnnxRuntimeBackend:
-    """One session on the CPU, with `threads` threads or, for None, one for each core.
+    """One session on `device`: "cpu", "cuda", "tensorrt", or "auto", which is CUDA where it starts and else the CPU.
 
-    `lean` gives memory back as soon as it is free, where the intermediates are large: half the peak, a bit slower.
+    On the CPU it takes `threads` threads or, for None, one for each core; `lean` gives memory back as soon as it is
+    free, where the intermediates are large: half the peak. A GPU asked for is never replaced by the CPU.
     """
 
-    def __init__(self, engine: Path, threads: int | None, lean: bool = False) -> None:
+    depth = 1
+
+    def __init__(
+        self,
+        engine: Path,
+        threads: int | None,
+        device: str = "cpu",
+        *,
+        lean: bool = False,
+        precision: str = "fp32",
+    ) -> None:
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise OptionError(f"threads {threads}: expected 1 to {MAX_THREADS}")
-        self.name = f"onnxruntime {ort.__version__}, CPU"
+        self.notes: list[str] = []
+        self._engine = engine
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors come as exceptions; its own log would repeat them on stderr
         options.enable_cpu_mem_arena = options.enable_mem_pattern = not lean
         if threads is not None:
             options.intra_op_num_threads = threads
-        try:
-            self._session = ort.InferenceSession(engine, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions have no common root
-            raise EngineError(f"{engine}: ONNX Runtime cannot open it ({_first_line(error)})") from error
-        self._engine = engine
+        self._session, provider = self._open(options, "cpu" if threads is not None else device, precision)
+        self.name = f"onnxruntime {ort.__version__}, {provider.removesuffix('ExecutionProvider')}"
         (self._output,) = self._tensors(self._session.get_outputs())
         (self._input,) = self._tensors(self._session.get_inputs())
+
+    def _open(self, options: ort.SessionOptions, device: str, precision: str) -> tuple[ort.InferenceSession, str]:
+        """A session and the provider that runs it."""
+        installed = ort.get_available_providers()
+        if device == "auto":
+            if PROVIDERS["cuda"][0] in installed:
+                try:
+                    return self._session_on(options, PROVIDERS["cuda"][0])
+                except EngineError as error:
+                    self.notes.append(f"on the CPU, as the GPU cannot be used: {error}")
+            device = "cpu"
+        if device == "cpu" and precision == "bf16":
+            raise EngineError(
+                f"{self._engine}: bfloat16 runs on GPUs only: ONNX Runtime's CPU provider lacks it; export the "
+                "checkpoint with --precision fp32 for an engine that runs here"
+            )
+        found = [provider for provider in PROVIDERS[device] if provider in installed]
+        if not found:
+            raise EngineError(
+                f"--device {device}: this ONNX Runtime has no {' or '.join(PROVIDERS[device])}: "
+                "pip uninstall onnxruntime, pip install 'bsmamba2[cuda]', or use --device cpu"
+            )
+        return self._session_on(options, found[0])
+
+    def _session_on(self, options: ort.SessionOptions, provider: str) -> tuple[ort.InferenceSession, str]:
+        if provider != CPU and hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()  # finds CUDA and cuDNN where pip put them
+        try:
+            session = ort.InferenceSession(self._engine, options, providers=[provider])
+        except Exception as error:  # ONNX Runtime's exceptions have no common root
+            raise EngineError(f"{self._engine}: ONNX Runtime cannot open it ({_first_line(error)})") from error
+        started = session.get_providers()
+        if started[0] != provider:  # it has gone on with another, having said so in its log only
+            raise EngineError(
+                f"{self._engine}: {provider} did not start (ONNX Runtime took {started[0]}): check the NVIDIA driver "
+                "and that CUDA and cuDNN fit this onnxruntime-gpu, or use --device cpu"
+            )
+        return session, provider
 
     def _tensors(self, values: list[ort.NodeArg]) -> list[Tensor]:
         if len(values) != 1:
@@ -71,6 +126,12 @@ class OnnxRuntimeBackend:
             raise EngineError(f"ONNX Runtime failed on a batch of {mixture.shape[0]} ({_first_line(error)})") from error
         out: NDArray[np.float32] = stems
         return out
+
+    def submit(self, mixture: NDArray[np.float32]) -> Done:
+        return Done(self.run(mixture))
+
+    def close(self) -> None:
+        """Nothing to give back before the session goes."""
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,219 @@
+"""Engines as TensorRT plans, run by TensorRT 10, 11 or TensorRT-RTX on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.cuda import Cuda
+from runtime.backends.plan_checks import check_engine, check_gpu, check_plan, check_version
+from runtime.errors import EngineError
+from runtime.flavours import bindings, quiet_logger
+from runtime.manifest import Manifest, rebuild_remedy
+
+Float = NDArray[np.float32]
+
+SLOTS = 2  # chunks under way at a time: one on the GPU while the next is made ready, or the last one read
+
+
+class TensorRtBackend:
+    """One execution context, with memory for its largest batch and frames, allocated once.
+
+    `submit` only puts work on a stream: copies and the GPU's work go on while the caller prepares the next chunk. Full
+    TensorRT replays a CUDA graph from the second chunk of a shape on; TensorRT-RTX keeps graphs itself. `notes` says
+    what could not be had. Not thread-safe.
+    """
+
+    depth = SLOTS
+
+    def __init__(self, plan: Path, manifest: Manifest) -> None:
+        made = check_plan(plan, manifest)
+        gpu = check_gpu(plan, manifest)
+        trt: Any = bindings(made.flavour)
+        check_version(plan, manifest, str(trt.__version__))
+        self.name = f"{made.flavour} {trt.__version__}, {gpu.name}"
+        self.notes: list[str] = []
+        self._plan, self._manifest = plan, manifest
+        self._logger = quiet_logger(trt)
+        self._cuda = Cuda()
+        try:
+            self._open(trt, plan)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, trt: Any, plan: Path) -> None:
+        manifest = self._manifest
+        self._runtime = trt.Runtime(self._logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
+        if self._engine is None:
+            raise EngineError(f"{plan}: cannot be opened ({self._logger.first()}): {rebuild_remedy(plan)}")
+        check_engine(trt, self._engine, plan, manifest)
+        self._own_graphs = manifest.plan is not None and manifest.plan.flavour == "tensorrt"
+        self._context = self._new_context(trt)
+        if self._context is None:
+            raise EngineError(
+                f"{plan}: no room to run it ({self._logger.first()}): close what else uses the GPU, or export with a "
+                "smaller --batch-max"
+            )
+        self._largest = (manifest.batch.max, manifest.frames.max, *self._rest(manifest.input.shape, 2))
+        self._taken = math.prod(self._largest)
+        self._given = self._taken * len(manifest.model.stems)
+        self._input, self._output = self._cuda.device_memory(self._taken), self._cuda.device_memory(self._given)
+        for name, address in ((manifest.input.name, self._input), (manifest.output.name, self._output)):
+            if not self._context.set_tensor_address(name, address):
+                raise EngineError(f"{plan}: refused memory for {name} ({self._logger.first()}): {rebuild_remedy(plan)}")
+        self._free = [
+            _Slot(self._cuda.host_memory(self._taken), self._cuda.host_memory(self._given), self._cuda.event())
+            for _ in range(SLOTS)
+        ]
+        self._under_way = 0
+        self._shape: tuple[int, ...] | None = None  # of the last chunk put on the stream
+        self._graphs: dict[tuple[int, ...], Any] = {}
+
+    def _new_context(self, trt: Any) -> Any:
+        if self._own_graphs:
+            return self._engine.create_execution_context()
+        config = self._engine.create_runtime_config()
+        try:
+            config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        except AttributeError:
+            self.notes.append(f"TensorRT-RTX {trt.__version__} keeps no CUDA graphs")
+        return self._engine.create_execution_context(config)
+
+    @staticmethod
+    def _rest(shape: list[int | str], first: int) -> tuple[int, ...]:
+        return tuple(int(size) for size in shape[first:])
+
+    def submit(self, mixture: Float) -> _Submitted:
+        """Put [b, t, f, c, 2] on its way; `result()` of what comes back waits for its stems. Raises EngineError."""
+        self._check(mixture)
+        if not self._free:
+            raise EngineError(f"{SLOTS} chunks are under way already: take a result before submitting another")
+        slot = self._free.pop()
+        try:
+            shape = mixture.shape
+            out = (shape[0], len(self._manifest.model.stems), *shape[1:])
+            slot.mixture[: mixture.size] = mixture.reshape(-1)
+            self._cuda.to_device(self._input, slot.mixture, mixture.size)
+            self._execute(shape, out)
+            self._cuda.to_host(slot.stems, self._output, math.prod(out))
+            self._cuda.record(slot.done)
+        except BaseException:
+            self._free.append(slot)
+            raise
+        self._under_way += 1
+        return _Submitted(self, slot, out)
+
+    def _check(self, mixture: Float) -> None:
+        batch, frames = self._manifest.batch, self._manifest.frames
+        shape = mixture.shape
+        fits = (
+            len(shape) == len(self._largest)
+            and shape[2:] == self._largest[2:]
+            and batch.min <= shape[0] <= batch.max
+            and frames.min <= shape[1] <= frames.max
+        )
+        if not fits or mixture.dtype != np.float32:
+            raise EngineError(
+                f"got {mixture.dtype} {shape}: {self._plan.name} takes float32, a batch of {batch.min} to {batch.max}, "
+                f"{frames.min} to {frames.max} frames, then {self._largest[2:]}"
+            )
+
+    def _execute(self, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
+        """Put the network on the stream: as it is for the first chunk of a shape, then as a CUDA graph."""
+        if shape in self._graphs and self._graphs[shape] is not None:
+            self._cuda.launch(self._graphs[shape])
+            return
+        if shape != self._shape:
+            if self._under_way:  # the shape belongs to the context, which is still at work on another
+                self._cuda.synchronize()
+            self._set_shape(shape, out)
+            self._enqueue()
+            self._shape = shape
+            return
+        if not self._own_graphs or shape in self._graphs:
+            self._enqueue()
+            return
+        self._graphs[shape] = self._captured()
+        if self._graphs[shape] is None:
+            self._enqueue()
+        else:
+            self._cuda.launch(self._graphs[shape])
+
+    def _set_shape(self, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
+        names = self._manifest.input.name, self._manifest.output.name
+        if not self._context.set_input_shape(names[0], shape) or self._context.infer_shapes():
+            raise EngineError(f"{self._plan}: refused the shape {shape} ({self._logger.first()})")
+        found = tuple(self._context.get_tensor_shape(names[1]))
+        if found != out:
+            raise EngineError(f"{self._plan}: makes {found} of {shape}: expected {out}; {rebuild_remedy(self._plan)}")
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(int(self._cuda.stream)):
+            raise EngineError(f"{self._plan}: failed to run ({self._logger.first()}): try a smaller --batch")
+
+    def _captured(self) -> Any:
+        """The network as a CUDA graph, or None, with a note, where it cannot be captured."""
+        self._cuda.begin_capture()
+        try:
+            self._enqueue()
+        except EngineError as error:
+            failure: EngineError | None = error
+        else:
+            failure = None
+        try:
+            graph = self._cuda.end_capture()
+        except EngineError as error:
+            failure = failure or error
+        if failure is not None:
+            self.notes.append(f"no CUDA graph: {failure}")
+            return None
+        return graph
+
+    def _collect(self, slot: _Slot, shape: tuple[int, ...]) -> Float:
+        self._cuda.wait(slot.done)
+        stems: Float = slot.stems[: math.prod(shape)].reshape(shape).copy()
+        self._under_way -= 1
+        self._free.append(slot)
+        return stems
+
+    def run(self, mixture: Float) -> Float:
+        return self.submit(mixture).result()
+
+    def close(self) -> None:
+        """Wait for what is under way and give all memory back. The backend cannot be used after it."""
+        try:
+            self._cuda.close()
+        finally:
+            self._free = []
+            self._context = self._engine = self._runtime = None
+
+    def __enter__(self) -> TensorRtBackend:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class _Slot:
+    """Host memory of one chunk under way, and the event that says it is done."""
+
+    def __init__(self, mixture: Float, stems: Float, done: Any) -> None:
+        self.mixture, self.stems, self.done = mixture, stems, done
+
+
+class _Submitted:
+    def __init__(self, backend: TensorRtBackend, slot: _Slot, shape: tuple[int, ...]) -> None:
+        self._backend, self._slot, self._shape = backend, slot, shape
+        self._stems: Float | None = None
+
+    def result(self) -> Float:
+        """The stems [b, s, t, f, c, 2], once the GPU has them."""
+        if self._stems is None:
+            self._stems = self._backend._collect(self._slot, self._shape)
+        return self._stems
