@@ -54,6 +54,14 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
     }
 
 
+def plan_data(flavour="tensorrt-rtx", **changes) -> dict:
+    """The manifest of an engine with a plan that was run on a GPU."""
+    data = manifest_data(**changes)
+    file = {"file": "x.plan", "bytes": 4, "sha256": "0" * 64}
+    made = {"flavour": flavour, "version": "1.7.1.116", "compute_capabilities": ["8.9", "12.0"]}
+    return data | {"plan": {"file": file, **made, "parity": data["parity"]}}
+
+
 def separator_of(
     gains=(0.5,), *, channels=2, sample_rate=44100, frames=11, overlap=0.25, batch=1, stems=None, function=None
 ) -> Separator:

@@ -18,7 +18,7 @@ def run(monkeypatch, tmp_path):
     """`bsm-run x.onnx ...` in an empty folder, with an engine whose vocals are half the mixture."""
     monkeypatch.chdir(tmp_path)
 
-    def opened(engine, *, overlap, batch, threads):
+    def opened(engine, *, overlap, batch, threads, device):
         return separator_of(overlap=overlap, batch=batch)
 
     monkeypatch.setattr(cli, "open_separator", opened)

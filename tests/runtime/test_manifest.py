@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import manifest_data
+from fakes import manifest_data, plan_data
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,24 +38,51 @@ def at(data: dict, path: tuple) -> dict:
     return data
 
 
+def test_a_plan_has_a_copy_of_its_own_inside(tmp_path):
+    manifest = Manifest.from_json(json.dumps(plan_data()), "x.json")
+    inside = Manifest.from_json(manifest.inside_plan(), "inside")
+    assert inside.plan == replace(manifest.plan, file=None, parity=None) and inside.onnx is None
+    assert Manifest.from_json(manifest.inside_onnx(), "inside") == replace(manifest, onnx=None, plan=None)
+    with pytest.raises(ValueError, match="has no plan"):
+        Manifest.from_json(json.dumps(manifest_data()), "x.json").inside_plan()
+
+
+def test_plans_are_looked_up_by_their_own_entry(tmp_path):
+    write_engine(tmp_path)
+    plan = tmp_path / "x.plan"
+    plan.write_bytes(b"plan")
+    with pytest.raises(ManifestError, match=r"x\.json: describes no \.plan file: bsm-export --rebuild .*/x builds it"):
+        read_manifest(plan)
+    data = plan_data()
+    data["plan"]["file"]["sha256"] = sha256_of(plan)
+    write_engine(tmp_path, plan=data["plan"])
+    assert read_manifest(plan) == read_manifest(tmp_path / "x.onnx")
+    plan.write_bytes(b"pla")
+    with pytest.raises(ManifestError, match=r"has 3 bytes, .* says 4: it was cut short; bsm-export --rebuild"):
+        read_manifest(plan)
+    plan.write_bytes(b"PLAN")
+    with pytest.raises(ManifestError, match=r"sha256 differs.*; bsm-export --rebuild .* again from x\.onnx"):
+        read_manifest(plan)
+
+
 def test_round_trip(tmp_path):
     manifest = read_manifest(write_engine(tmp_path))
     assert Manifest.from_json(manifest.to_json(), "again") == manifest
     assert manifest.chunk_samples == 4410
 
 
-@pytest.mark.parametrize("path", list(paths(manifest_data())), ids=".".join)
+@pytest.mark.parametrize("path", list(paths(plan_data())), ids=".".join)
 def test_every_key_is_required(path):
-    data = manifest_data()
+    data = plan_data()
     del at(data, path)[path[-1]]
     with pytest.raises(ManifestError):
         Manifest.from_json(json.dumps(data), "x.json")
 
 
-@pytest.mark.parametrize("path", list(paths(manifest_data())), ids=".".join)
+@pytest.mark.parametrize("path", list(paths(plan_data())), ids=".".join)
 def test_every_key_has_a_type(path):
-    for wrong in ([["a list"]], {"an": ["object"]}, True if at(manifest_data(), path)[path[-1]] is not True else 1):
-        data = manifest_data()
+    for wrong in ([["a list"]], {"an": ["object"]}, True if at(plan_data(), path)[path[-1]] is not True else 1):
+        data = plan_data()
         at(data, path)[path[-1]] = wrong
         with pytest.raises(ManifestError):
             Manifest.from_json(json.dumps(data), "x.json")
@@ -89,11 +117,15 @@ def test_unknown_keys_are_refused():
         ("parity.max_error", float("nan"), "parity is within its tolerance"),
         ("parity.max_error", 0.9, "parity is within its tolerance"),
         ("precision", "int4", "precision is one of fp32, fp16, bf16"),
+        ("scan", "sequential", "scan is one of chunked, unrolled, custom"),
+        ("plan.flavour", "tensorflow", "plan.flavour is one of tensorrt, tensorrt-rtx"),
+        ("plan.compute_capabilities", [], "numbers such as 8.9"),
+        ("plan.compute_capabilities", ["8.9; rm"], "numbers such as 8.9"),
         ("target", "npu", "target is one of cpu, gpu"),
     ],
 )
 def test_contradictions_are_refused(path, value, message):
-    data = manifest_data()
+    data = plan_data()
     keys = tuple(path.split("."))
     at(data, keys)[keys[-1]] = value
     with pytest.raises(ManifestError, match=message):
@@ -128,7 +160,10 @@ def test_missing_foreign_or_edited_engines_are_refused(tmp_path):
     with pytest.raises(ManifestError, match="is a manifest: give the engine beside it"):
         read_manifest(manifest_path(engine))
     engine.write_bytes(b"an engine, edited")
-    with pytest.raises(ManifestError, match="is not the file x.json describes"):
+    with pytest.raises(ManifestError, match=r"has 17 bytes, x\.json says 9: it was replaced; export"):
+        read_manifest(engine)
+    engine.write_bytes(b"an eng")
+    with pytest.raises(ManifestError, match=r"has 6 bytes, x\.json says 9: it was cut short; export"):
         read_manifest(engine)
     engine.write_bytes(b"an angine")  # the same length
     with pytest.raises(ManifestError, match="is not the file x.json describes"):

@@ -1,0 +1,70 @@
+"""The doubles say nothing the real bindings do not: names, parameters and enumerations agree."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import cuda_double
+import pytest
+import tensorrt_double
+import tensorrt_rtx
+from cuda.bindings import runtime as cudart
+
+CUDA = [name for name in vars(cuda_double.CudaDouble) if name.startswith("cuda")]
+TENSORRT = ["IExecutionContext", "ICudaEngine", "Runtime", "IRuntimeConfig", "ILogger"]
+ENUMS = ["TensorIOMode", "DataType", "CudaGraphStrategy"]
+
+
+@pytest.mark.parametrize("name", CUDA)
+def test_cuda_is_as_the_bindings_have_it(name):
+    real, double = getattr(cudart, name), getattr(cuda_double.CudaDouble, name)
+    if inspect.isfunction(double):
+        parameters = list(inspect.signature(double).parameters)[1:]
+        assert parameters == list(inspect.signature(real).parameters)
+    elif inspect.isclass(double):
+        assert {member.name: member.value for member in double} == {
+            member.name: getattr(real, member.name).value for member in double
+        }
+    else:
+        assert double == real
+
+
+def overloads(method) -> list[list[str]]:
+    """The parameters of each signature in a docstring of the bindings."""
+    found = []
+    for line in method.__doc__.splitlines():
+        match = re.match(r"(?:\d+\. )?\w+\(self: [^,)]+(?:, )?(.*)\) -> ", line)
+        if match:
+            found.append(re.findall(r"(\w+): ", match[1]))
+    return found
+
+
+@pytest.mark.parametrize("name", TENSORRT)
+def test_tensorrt_is_as_the_bindings_have_it(name):
+    real, double = getattr(tensorrt_rtx, name), getattr(tensorrt_double, name)
+    methods = {
+        key: value for key, value in vars(double).items() if not key.startswith("_") and inspect.isfunction(value)
+    }
+    for key, method in methods.items():
+        parameters = list(inspect.signature(method).parameters)[1:]
+        assert parameters in overloads(getattr(real, key)), key
+    assert methods or name in ("IRuntimeConfig", "ILogger")
+    for attribute in {"ICudaEngine": ["name", "num_io_tensors"], "IRuntimeConfig": ["cuda_graph_strategy"]}.get(
+        name, []
+    ):
+        assert isinstance(getattr(real, attribute), property)
+
+
+@pytest.mark.parametrize("name", ENUMS)
+def test_enumerations_are_as_the_bindings_have_them(name):
+    assert {member.name for member in getattr(tensorrt_double, name)} <= set(getattr(tensorrt_rtx, name).__members__)
+    assert {member.name for member in tensorrt_double.ILogger.Severity} <= set(
+        tensorrt_rtx.ILogger.Severity.__members__
+    )
+
+
+def test_the_check_itself_sees_a_drift():
+    assert overloads(tensorrt_rtx.IExecutionContext.set_tensor_address) == [["name", "memory"]]
+    assert ["stream"] not in overloads(tensorrt_rtx.IExecutionContext.execute_async_v3)
+    assert not hasattr(tensorrt_rtx.IExecutionContext, "execute_async_v2")
