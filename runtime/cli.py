@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -49,32 +50,39 @@ def run(
 ) -> int:
     """Separate each SONG with ENGINE into DIR/<song>_<stem>.wav, at the song's own rate, channels and length."""
     start = time.perf_counter()
-    separator = open_separator(engine, overlap=overlap, batch=batch, threads=threads, device=device)
-    for note in separator.backend.notes:
-        print(f"bsm-run: {printable(note)}", file=sys.stderr)
-    separator.times.seconds["open"] = time.perf_counter() - start
-    wanted = [stem.strip() for stem in stems.split(",")] if stems is not None else separator.stems
-    if not set(wanted) <= set(separator.stems):
-        raise OptionError(f"--stems {stems}: this engine gives {', '.join(separator.stems)}")
-    targets = plan_outputs(songs, output, wanted, overwrite)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioError(f"{output}: cannot be made a folder ({error.strerror})") from error
-
-    failures = 0
-    for song in songs:
+    with closing(open_separator(engine, overlap=overlap, batch=batch, threads=threads, device=device)) as separator:
+        separator.times.seconds["open"] = time.perf_counter() - start
+        notes = _print_notes(separator, 0)
+        wanted = [stem.strip() for stem in stems.split(",")] if stems is not None else separator.stems
+        if not set(wanted) <= set(separator.stems):
+            raise OptionError(f"--stems {stems}: this engine gives {', '.join(separator.stems)}")
+        targets = plan_outputs(songs, output, wanted, overwrite)
         try:
-            _separate(separator, song, targets[song], subtype.value)
-        except SeparationError as error:
-            if len(songs) == 1 or debug:
-                raise
-            failures += 1
-            print(f"bsm-run: {printable(str(error))}", file=sys.stderr)
-    if failures:
-        print(f"bsm-run: {failures} of {len(songs)} songs failed", file=sys.stderr)
-    _report_times(separator, time.perf_counter() - start)
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioError(f"{output}: cannot be made a folder ({error.strerror})") from error
+
+        failures = 0
+        for song in songs:
+            try:
+                _separate(separator, song, targets[song], subtype.value)
+            except SeparationError as error:
+                if len(songs) == 1 or debug:
+                    raise
+                failures += 1
+                print(f"bsm-run: {printable(str(error))}", file=sys.stderr)
+        if failures:
+            print(f"bsm-run: {failures} of {len(songs)} songs failed", file=sys.stderr)
+        _print_notes(separator, notes)
+        _report_times(separator, time.perf_counter() - start)
     return 2 if failures else 0
+
+
+def _print_notes(separator: Separator, printed: int) -> int:
+    """Print what the backend noted after the first `printed` notes; returns how many there are."""
+    for note in separator.backend.notes[printed:]:
+        print(f"bsm-run: {printable(note)}", file=sys.stderr)
+    return len(separator.backend.notes)
 
 
 def plan_outputs(songs: list[Path], folder: Path, stems: list[str], overwrite: bool) -> dict[Path, dict[str, Path]]:

@@ -89,6 +89,7 @@ class IExecutionContext:
         size = math.prod(shape)
 
         def network():
+            assert self._shape == shape, "a graph replayed after its context took another shape"
             mixture = cuda.device_array(addresses["mixture"], size).reshape(shape)
             stems = cuda.device_array(addresses["stems"], size * len(gains))
             stems[:] = np.stack([np.float32(gain) * mixture for gain in gains], axis=1).reshape(-1)

@@ -62,9 +62,9 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
     """
     if device not in DEVICES:
         raise OptionError(f"device {device!r}: expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
-    if threads is not None and device in ("cuda", "tensorrt"):
-        raise OptionError(f"threads {threads}: are the CPU's, and the engine runs on a GPU: leave one of the two out")
     suffix = engine.suffix.lower()
+    if threads is not None and (device in ("cuda", "tensorrt") or suffix == ".plan"):
+        raise OptionError(f"threads {threads}: are the CPU's, and the engine runs on a GPU: leave the threads out")
     if suffix == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -99,9 +100,24 @@ class Cuda:
     def launch(self, executable: Any) -> None:
         self.call("cudaGraphLaunch", executable, self.stream)
 
+    def drop_graph(self, executable: Any) -> None:
+        """Give back what `end_capture` gave."""
+        self._undo.remove(("cudaGraphExecDestroy", executable))
+        self.call("cudaGraphExecDestroy", executable)
+
     def close(self) -> None:
-        """Wait for the stream and give everything back."""
-        if self._undo:
-            self.synchronize()
-        while self._undo:
-            self.call(*self._undo.pop())
+        """Wait for the stream and give everything back, then raise the first EngineError met on the way."""
+        undo, self._undo = self._undo, []
+        failures = []
+        for function, taken in [("cudaStreamSynchronize", self.stream), *reversed(undo)] if undo else []:
+            try:
+                self.call(function, taken)
+            except EngineError as error:  # after a fault on the GPU every call fails
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def __del__(self) -> None:
+        if hasattr(self, "_undo"):
+            with suppress(Exception):
+                self.close()

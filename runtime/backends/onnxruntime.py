@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,8 @@ class OnnxRuntimeBackend:
                 try:
                     return self._session_on(options, PROVIDERS["cuda"][0])
                 except EngineError as error:
+                    if precision == "bf16":  # nothing else runs it
+                        raise
                     self.notes.append(f"on the CPU, as the GPU cannot be used: {error}")
             device = "cpu"
         if device == "cpu" and precision == "bf16":
@@ -84,17 +88,22 @@ class OnnxRuntimeBackend:
         return self._session_on(options, found[0])
 
     def _session_on(self, options: ort.SessionOptions, provider: str) -> tuple[ort.InferenceSession, str]:
-        if provider != CPU and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()  # finds CUDA and cuDNN where pip put them
+        said = io.StringIO()  # ONNX Runtime prints why a GPU does not start
         try:
-            session = ort.InferenceSession(self._engine, options, providers=[provider])
+            with redirect_stdout(said):
+                if provider != CPU and hasattr(ort, "preload_dlls"):
+                    ort.preload_dlls()  # finds CUDA and cuDNN where pip put them
+                session = ort.InferenceSession(self._engine, options, providers=[provider])
         except Exception as error:  # ONNX Runtime's exceptions have no common root
             raise EngineError(f"{self._engine}: ONNX Runtime cannot open it ({_first_line(error)})") from error
+        session.disable_fallback()  # or a run that fails on the GPU would go on upon the CPU
         started = session.get_providers()
-        if started[0] != provider:  # it has gone on with another, having said so in its log only
+        if started[0] != provider:  # it has gone on with another
+            lines = [line for line in said.getvalue().splitlines() if line.strip("* ") not in ("", "EP Error")]
+            reason = f", having said: {lines[0][:300]}" if lines else ""
             raise EngineError(
-                f"{self._engine}: {provider} did not start (ONNX Runtime took {started[0]}): check the NVIDIA driver "
-                "and that CUDA and cuDNN fit this onnxruntime-gpu, or use --device cpu"
+                f"{self._engine}: {provider} did not start (ONNX Runtime took {started[0]}{reason}): check the NVIDIA "
+                "driver and that CUDA and cuDNN fit this onnxruntime-gpu, or use --device cpu"
             )
         return session, provider
 

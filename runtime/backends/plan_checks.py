@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from runtime.backends.cuda import load_cudart
 from runtime.errors import EngineError, ManifestError
 from runtime.gpu import Gpu, find_gpu
 from runtime.manifest import Manifest, Plan, Tensor, rebuild_remedy
@@ -39,6 +40,7 @@ def check_plan(plan: Path, manifest: Manifest) -> Plan:
 def check_gpu(plan: Path, manifest: Manifest) -> Gpu:
     """The GPU the plan is going to run on. Raises EngineError unless it is one the plan was built for."""
     made = _made(manifest)
+    load_cudart()  # without it nobody knows whether there is one
     gpu, why_not = find_gpu()
     if gpu is None:
         instead = _instead(plan, manifest)

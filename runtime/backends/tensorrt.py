@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ class TensorRtBackend:
     """One execution context, with memory for its largest batch and frames, allocated once.
 
     `submit` only puts work on a stream: copies and the GPU's work go on while the caller prepares the next chunk. Full
-    TensorRT replays a CUDA graph from the second chunk of a shape on; TensorRT-RTX keeps graphs itself. `notes` says
-    what could not be had. Not thread-safe.
+    TensorRT replays a CUDA graph from the second chunk in a row of one shape on; TensorRT-RTX keeps graphs itself.
+    `notes` says what could not be had. Not thread-safe.
     """
 
     depth = SLOTS
@@ -39,21 +40,28 @@ class TensorRtBackend:
         self.notes: list[str] = []
         self._plan, self._manifest = plan, manifest
         self._logger = quiet_logger(trt)
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
         self._cuda = Cuda()
         try:
             self._open(trt, plan)
         except BaseException:
-            self.close()
+            with suppress(EngineError):  # what came first says more
+                self.close()
             raise
 
     def _open(self, trt: Any, plan: Path) -> None:
         manifest = self._manifest
-        self._runtime = trt.Runtime(self._logger)
+        try:
+            self._runtime = trt.Runtime(self._logger)
+        except Exception as error:  # the bindings raise a TypeError where the library gives no runtime
+            raise EngineError(f"TensorRT {trt.__version__} does not start ({self._logger.first()})") from error
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
             raise EngineError(f"{plan}: cannot be opened ({self._logger.first()}): {rebuild_remedy(plan)}")
         check_engine(trt, self._engine, plan, manifest)
-        self._own_graphs = manifest.plan is not None and manifest.plan.flavour == "tensorrt"
+        self._captures = manifest.plan is not None and manifest.plan.flavour == "tensorrt"
         self._context = self._new_context(trt)
         if self._context is None:
             raise EngineError(
@@ -71,12 +79,11 @@ class TensorRtBackend:
             _Slot(self._cuda.host_memory(self._taken), self._cuda.host_memory(self._given), self._cuda.event())
             for _ in range(SLOTS)
         ]
-        self._under_way = 0
-        self._shape: tuple[int, ...] | None = None  # of the last chunk put on the stream
-        self._graphs: dict[tuple[int, ...], Any] = {}
+        self._shape: tuple[int, ...] | None = None  # the context's, once the network was run with it
+        self._graph: Any = None  # the network as a CUDA graph, of that shape
 
     def _new_context(self, trt: Any) -> Any:
-        if self._own_graphs:
+        if self._captures:
             return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
         try:
@@ -91,10 +98,13 @@ class TensorRtBackend:
 
     def submit(self, mixture: Float) -> _Submitted:
         """Put [b, t, f, c, 2] on its way; `result()` of what comes back waits for its stems. Raises EngineError."""
+        if self._context is None:
+            raise EngineError(f"{self._plan}: was closed: open it again")
         self._check(mixture)
         if not self._free:
             raise EngineError(f"{SLOTS} chunks are under way already: take a result before submitting another")
         slot = self._free.pop()
+        self._logger.errors.clear()  # what fails from here on is this chunk's
         try:
             shape = mixture.shape
             out = (shape[0], len(self._manifest.model.stems), *shape[1:])
@@ -106,7 +116,6 @@ class TensorRtBackend:
         except BaseException:
             self._free.append(slot)
             raise
-        self._under_way += 1
         return _Submitted(self, slot, out)
 
     def _check(self, mixture: Float) -> None:
@@ -126,29 +135,37 @@ class TensorRtBackend:
 
     def _execute(self, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
         """Put the network on the stream: as it is for the first chunk of a shape, then as a CUDA graph."""
-        if shape in self._graphs and self._graphs[shape] is not None:
-            self._cuda.launch(self._graphs[shape])
-            return
         if shape != self._shape:
-            if self._under_way:  # the shape belongs to the context, which is still at work on another
-                self._cuda.synchronize()
+            self._leave_shape()
             self._set_shape(shape, out)
             self._enqueue()
             self._shape = shape
             return
-        if not self._own_graphs or shape in self._graphs:
-            self._enqueue()
-            return
-        self._graphs[shape] = self._captured()
-        if self._graphs[shape] is None:
+        if self._captures and self._graph is None:
+            self._graph = self._captured()
+        if self._graph is None:
             self._enqueue()
         else:
-            self._cuda.launch(self._graphs[shape])
+            self._cuda.launch(self._graph)
+
+    def _leave_shape(self) -> None:
+        """Make the context ready for another shape, which it must not take while at work, nor under a graph of it."""
+        self._cuda.synchronize()
+        self._shape = None
+        if self._graph is not None:
+            graph, self._graph = self._graph, None
+            self._cuda.drop_graph(graph)
 
     def _set_shape(self, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
         names = self._manifest.input.name, self._manifest.output.name
-        if not self._context.set_input_shape(names[0], shape) or self._context.infer_shapes():
-            raise EngineError(f"{self._plan}: refused the shape {shape} ({self._logger.first()})")
+        try:
+            taken = self._context.set_input_shape(names[0], shape) and not self._context.infer_shapes()
+        except RuntimeError:
+            taken = False
+        if not taken:
+            raise EngineError(
+                f"{self._plan}: refused the shape {shape} ({self._logger.first()}): {rebuild_remedy(self._plan)}"
+            )
         found = tuple(self._context.get_tensor_shape(names[1]))
         if found != out:
             raise EngineError(f"{self._plan}: makes {found} of {shape}: expected {out}; {rebuild_remedy(self._plan)}")
@@ -172,14 +189,18 @@ class TensorRtBackend:
             failure = failure or error
         if failure is not None:
             self.notes.append(f"no CUDA graph: {failure}")
+            self._captures = False
             return None
         return graph
 
     def _collect(self, slot: _Slot, shape: tuple[int, ...]) -> Float:
-        self._cuda.wait(slot.done)
-        stems: Float = slot.stems[: math.prod(shape)].reshape(shape).copy()
-        self._under_way -= 1
-        self._free.append(slot)
+        if self._context is None:
+            raise EngineError(f"{self._plan}: was closed before the result was taken")
+        try:
+            self._cuda.wait(slot.done)
+            stems: Float = slot.stems[: math.prod(shape)].reshape(shape).copy()
+        finally:
+            self._free.append(slot)
         return stems
 
     def run(self, mixture: Float) -> Float:
@@ -191,6 +212,7 @@ class TensorRtBackend:
             self._cuda.close()
         finally:
             self._free = []
+            self._graph = None
             self._context = self._engine = self._runtime = None
 
     def __enter__(self) -> TensorRtBackend:
@@ -209,11 +231,15 @@ class _Slot:
 
 class _Submitted:
     def __init__(self, backend: TensorRtBackend, slot: _Slot, shape: tuple[int, ...]) -> None:
-        self._backend, self._slot, self._shape = backend, slot, shape
+        self._backend, self._shape = backend, shape
+        self._slot: _Slot | None = slot  # None once it went back to the backend
         self._stems: Float | None = None
 
     def result(self) -> Float:
-        """The stems [b, s, t, f, c, 2], once the GPU has them."""
+        """The stems [b, s, t, f, c, 2], once the GPU has them. Raises EngineError."""
+        if self._slot is not None:
+            slot, self._slot = self._slot, None
+            self._stems = self._backend._collect(slot, self._shape)
         if self._stems is None:
-            self._stems = self._backend._collect(self._slot, self._shape)
+            raise EngineError("this chunk failed on the GPU: submit it again")
         return self._stems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
 import sys
@@ -147,6 +148,16 @@ def test_full_tensorrt_replays_a_graph_and_rtx_keeps_its_own(setup):
         assert runs == ["execute_async_v3"] * 4
 
 
+def test_a_graph_is_of_the_shape_its_context_has(tmp_path, monkeypatch):
+    setup = make("tensorrt", tmp_path, monkeypatch)
+    with setup.open() as backend:
+        for seed, batch in enumerate([2, 2, 2, 1, 2, 2]):
+            mixture = setup.mixture(batch, seed=seed)
+            np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+        assert [each for each in setup.cuda.leaks() if "graph" in each] == ["graph executable"]
+    assert setup.cuda.leaks() == []
+
+
 def test_a_graph_that_cannot_be_captured_is_noted_and_done_without(tmp_path, monkeypatch):
     setup = make("tensorrt", tmp_path, monkeypatch)
     setup.cuda.no_capture = True
@@ -261,6 +272,12 @@ def test_a_missing_package_is_named(setup):
         open_separator(setup.plan)
 
 
+def test_a_missing_cuda_python_is_named(setup):
+    setup.monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(EngineError, match=r"cuda-python cannot be loaded .*: pip install 'bsmamba2\[tensorrt\]'"):
+        open_separator(setup.plan)
+
+
 def test_without_a_gpu_the_onnx_file_is_pointed_at(setup, capsys):
     from runtime.cli import app
 
@@ -353,14 +370,62 @@ def test_a_run_that_fails_says_why_and_can_be_followed_by_another(setup):
         engine._fails = False
         mixture = setup.mixture(3)
         np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+        engine._fails = True
+        with pytest.raises(EngineError, match="failed to run"):
+            backend.run(setup.mixture(2))
+        engine._fails = False
+        np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])  # of the shape before
+    assert setup.cuda.leaks() == []
+
+
+def test_a_fault_on_the_gpu_is_told_for_each_chunk_and_memory_is_still_given_back(setup):
+    backend = setup.open()
+    pending = [backend.submit(setup.mixture()) for _ in range(2)]
+    fault = cudaError_t.cudaErrorIllegalAddress
+    with setup.monkeypatch.context() as patch:
+        patch.setattr(CudaDouble, "cudaEventSynchronize", lambda self, event: (fault,))
+        for each in pending:
+            with pytest.raises(EngineError, match="cudaEventSynchronize failed with cudaErrorIllegalAddress"):
+                each.result()
+            with pytest.raises(EngineError, match="this chunk failed on the GPU"):
+                each.result()
+        patch.setattr(CudaDouble, "cudaMemcpyAsync", lambda self, dst, src, count, kind, stream: (fault,))
+        with pytest.raises(EngineError, match="cudaMemcpyAsync failed with cudaErrorIllegalAddress"):
+            backend.submit(setup.mixture())
+    synchronize = CudaDouble.cudaStreamSynchronize
+
+    def faulty(self, stream):
+        synchronize(self, stream)
+        return (fault,)
+
+    setup.monkeypatch.setattr(CudaDouble, "cudaStreamSynchronize", faulty)
+    with pytest.raises(EngineError, match="cudaStreamSynchronize failed"):
+        backend.close()
+    assert setup.cuda.leaks() == []
+
+
+def test_nothing_is_run_or_read_after_close(setup):
+    backend = setup.open()
+    pending = backend.submit(setup.mixture())
+    backend.close()
+    with pytest.raises(EngineError, match=r"x\.plan: was closed before the result was taken"):
+        pending.result()
+    with pytest.raises(EngineError, match=r"x\.plan: was closed: open it again"):
+        backend.run(setup.mixture())
+
+
+def test_a_backend_that_is_dropped_gives_everything_back(setup):
+    setup.open().run(setup.mixture())
+    gc.collect()
     assert setup.cuda.leaks() == []
 
 
 def test_devices_of_a_plan(rtx):
     with pytest.raises(EngineError, match=r"x\.plan: a TensorRT plan runs on NVIDIA GPUs only: .* or run x\.onnx"):
         open_separator(rtx.plan, device="cpu")
-    with pytest.raises(OptionError, match="threads 2: are the CPU's"):
-        open_separator(rtx.plan, device="tensorrt", threads=2)
+    for device in ("auto", "tensorrt"):
+        with pytest.raises(OptionError, match="threads 2: are the CPU's"):
+            open_separator(rtx.plan, device=device, threads=2)
     for device in ("auto", "cuda", "tensorrt"):
         open_separator(rtx.plan, device=device).close()
 
