@@ -132,7 +132,7 @@ def build_plan(
     blob = _run(trt, builder, network, config, progress)
     if blob is None:
         said = logger.first()
-        remedy = ": give more with --workspace" if build.workspace and "memory" in said.lower() else ""
+        remedy = ": give more with --workspace" if build.workspace and ("Memory" in said or "workspace" in said) else ""
         raise ExportError(f"{build.flavour} {build.version} built no plan ({said}){remedy}")
     with plan.open("wb") as file:
         file.write(blob)

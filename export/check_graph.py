@@ -18,7 +18,7 @@ ALLOWED = frozenset(
         "Add", "Cast", "Clip", "Concat", "Constant", "CumSum", "Div", "Erf", "Exp", "Expand", "Flatten",
         "Gather", "Gelu", "Gemm", "Greater", "Identity", "MatMul", "Min", "Mul", "Neg", "Pad", "Pow",
         "Reciprocal", "ReduceMean", "ReduceSum", "Reshape", "Round", "Scan", "Shape", "Sigmoid", "Slice",
-        "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+        "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Trilu", "Unsqueeze", "Where",
     }
 )
 # fmt: on

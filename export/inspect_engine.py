@@ -22,12 +22,14 @@ def inspect_engine(name: Path, layers: bool = False) -> str:
     """NAME.onnx, and NAME.plan where there is one; `layers` lists every node. Raises ManifestError, ExportError."""
     graph, plan = (name.with_name(name.name + suffix) for suffix in (".onnx", ".plan"))
     manifest = read_manifest(graph)
+    installed = [each for each in FLAVOURS if _installed(each)]
+    flavour = manifest.plan.flavour if manifest.plan else next(iter(installed), "tensorrt")
+    _point_polygraphy_at(flavour)
     parts = [_words(manifest), _graph(graph, layers)]
-    flavour = manifest.plan.flavour if manifest.plan else next((each for each in FLAVOURS if _installed(each)), None)
-    if flavour is not None and _installed(flavour):
+    if flavour in installed:
         parts.append(_network(graph, flavour))
     else:
-        parts.append("no TensorRT is installed here: how it reads the graph is not shown")
+        parts.append(f"{flavour} is not installed here: how it reads the graph is not shown")
     if manifest.plan is not None:
         parts.append(_plan(plan, read_manifest(plan)))
     return "\n\n".join(parts)
@@ -44,7 +46,6 @@ def _words(manifest: Manifest) -> str:
 
 
 def _graph(graph: Path, layers: bool) -> str:
-    _polygraphy("tensorrt")
     from polygraphy.backend.onnx.util import str_from_onnx
 
     model = onnx.load(graph)
@@ -56,7 +57,6 @@ def _graph(graph: Path, layers: bool) -> str:
 
 def _network(graph: Path, flavour: str) -> str:
     """How TensorRT's parser reads the graph: Polygraphy loads it, strongly typed."""
-    _polygraphy(flavour)
     from polygraphy.backend.trt import NetworkFromOnnxPath
     from polygraphy.exception import PolygraphyException
 
@@ -89,7 +89,6 @@ def _plan(plan: Path, manifest: Manifest) -> str:
     if gpu is None:
         lines.append(f"its layers need an NVIDIA GPU to be shown, and there is none here ({why_not})")
     elif _installed(made.flavour):
-        _polygraphy(made.flavour)
         from polygraphy.backend.trt import EngineFromPath
 
         engine = EngineFromPath(str(plan))()
@@ -108,8 +107,8 @@ def _installed(flavour: str) -> bool:
     return True
 
 
-def _polygraphy(flavour: str) -> None:
-    """Point Polygraphy at the flavour, which it reads from the environment when its TensorRT half is first imported."""
+def _point_polygraphy_at(flavour: str) -> None:
+    """Say which TensorRT Polygraphy is to use: it reads the environment, once, when it is first imported."""
     os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1" if flavour == "tensorrt-rtx" else "0"
     try:
         from polygraphy.logger import G_LOGGER

@@ -17,12 +17,17 @@ NOT_FOR = {
 # export may describe, check and report an engine with the runtime; it separates no songs.
 EXPORT_MAY_USE = {
     "runtime": {"manifest"},
+    "runtime.backends": {"Backend"},
     "runtime.backends.onnxruntime": None,
+    "runtime.backends.tensorrt": None,
     "runtime.command": None,
     "runtime.errors": None,
     "runtime.evaluate": None,
+    "runtime.flavours": None,
+    "runtime.gpu": None,
     "runtime.manifest": None,
     "runtime.parity": None,
+    "runtime.plan_header": None,
     "runtime.stft": None,
 }
 

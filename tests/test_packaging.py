@@ -25,7 +25,7 @@ def test_every_direct_dependency_is_pinned_for_the_tests():
     pinned = {
         line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
     }
-    not_installed_here = {"setuptools", "onnxruntime-gpu", "causal-conv1d", "mamba-ssm", "tensorrt", "tensorrt-rtx"}
+    not_installed_here = {"setuptools", "onnxruntime-gpu", "causal-conv1d", "mamba-ssm", "tensorrt"}
     assert {name.lower() for name in wanted} - not_installed_here <= pinned
 
 

@@ -13,9 +13,9 @@ import onnx
 import pytest
 import soundfile
 import torch
+from tiny import STFT, TINY, tiny_checkpoint
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
-from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.model import BandSplitSeparator
 from export import engine as export_module
 from export import verify as verify_module
@@ -30,15 +30,11 @@ from runtime.manifest import METADATA_KEY, Manifest, manifest_path, read_manifes
 from runtime.stft import Stft
 
 TOLERANCE = 2e-5  # of the peak
-STFT = StftConfig(sample_rate=8000, n_fft=32, win_length=32, hop_length=10)
-TINY = ModelConfig(dim=8, depth=1, bands=(2, 2, 5, 8), headdim=8, d_state=4, heads=2, dim_head=4, stft=STFT)
 
 
 @pytest.fixture
 def tiny(tmp_path):
-    torch.manual_seed(0)
-    save_checkpoint(BandSplitSeparator(TINY), tmp_path / "tiny.safetensors")
-    return load_checkpoint(tmp_path / "tiny.safetensors")
+    return tiny_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("name", golden_data.CASES)

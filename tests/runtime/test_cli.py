@@ -68,6 +68,30 @@ def test_existing_stems_are_kept_unless_told_otherwise(run, capsys, tmp_path):
     assert soundfile.info("separated/a_vocals.wav").frames == 500
 
 
+@pytest.mark.parametrize("name", ["a.wav", "none.wav"])
+def test_the_backend_s_notes_are_printed_once_and_it_is_closed(monkeypatch, tmp_path, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    song("a.wav")
+    separator = separator_of()
+    separator.backend.notes.append("found when it was opened")
+    closed = []
+    monkeypatch.setattr(separator.backend, "close", lambda: closed.append(True))
+    run = separator.backend.run
+
+    def noting(mixture):
+        if len(separator.backend.notes) == 1:
+            separator.backend.notes.append("found on the way")
+        return run(mixture)
+
+    monkeypatch.setattr(separator.backend, "run", noting)
+    monkeypatch.setattr(cli, "open_separator", lambda engine, **options: separator)
+    assert exit_code(cli.app, "bsm-run", ["x.onnx", name]) == (0 if name == "a.wav" else 2)
+    error = capsys.readouterr().err
+    assert error.startswith("bsm-run: found when it was opened\n")
+    assert ("bsm-run: found on the way\n" in error) == (name == "a.wav")
+    assert error.count("opened") == 1 and closed == [True]
+
+
 def test_a_bad_song_does_not_stop_the_others(run, capsys, tmp_path):
     song("good.wav")
     (tmp_path / "bad.wav").write_text("no song")

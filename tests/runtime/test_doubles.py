@@ -68,3 +68,51 @@ def test_the_check_itself_sees_a_drift():
     assert overloads(tensorrt_rtx.IExecutionContext.set_tensor_address) == [["name", "memory"]]
     assert ["stream"] not in overloads(tensorrt_rtx.IExecutionContext.execute_async_v3)
     assert not hasattr(tensorrt_rtx.IExecutionContext, "execute_async_v2")
+
+
+def opened():
+    """A GPU with a stream, and 4 floats of device and of host memory."""
+    gpu = cuda_double.CudaDouble()
+    (_, stream), (_, device), (_, host) = gpu.cudaStreamCreateWithFlags(1), gpu.cudaMalloc(16), gpu.cudaMallocHost(16)
+    return gpu, stream, device, host
+
+
+TO_DEVICE = cuda_double.cudaMemcpyKind.cudaMemcpyHostToDevice
+
+
+@pytest.mark.parametrize(
+    ("misuse", "message"),
+    [
+        (lambda gpu, stream, device, host: [gpu.cudaFree(device), gpu.cudaFree(device)], "freed twice"),
+        (lambda gpu, stream, device, host: [gpu.cudaFreeHost(host), gpu.cudaFreeHost(host)], "freed twice"),
+        (
+            lambda gpu, stream, device, host: [
+                gpu.cudaFree(device),
+                gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, stream),
+            ],
+            "is not allocated",
+        ),
+        (lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(device, host, 20, TO_DEVICE, stream), "beyond its host"),
+        (
+            lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(
+                device, gpu.cudaMallocHost(32)[1], 32, TO_DEVICE, stream
+            ),
+            "8 floats of device memory that holds 4",
+        ),
+        (lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(device, 5, 16, TO_DEVICE, stream), "not page-locked"),
+        (
+            lambda gpu, stream, device, host: [
+                gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, stream),
+                gpu.cudaFree(device),
+            ],
+            "while work is under way",
+        ),
+        (
+            lambda gpu, stream, device, host: [gpu.cudaStreamDestroy(stream), gpu.cudaStreamDestroy(stream)],
+            "destroyed twice",
+        ),
+    ],
+)
+def test_misuse_of_memory_is_caught(misuse, message):
+    with pytest.raises(AssertionError, match=message):
+        misuse(*opened())

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import onnx
+import onnxruntime as ort
 import pytest
 
 from runtime import EngineError, ManifestError, OptionError, open_separator
@@ -77,6 +78,29 @@ def test_a_file_that_is_no_onnx_is_refused(engine):
 def test_impossible_threads_are_refused(engine, threads):
     with pytest.raises(OptionError, match=f"threads {threads}: expected 1 to 1024"):
         OnnxRuntimeBackend(engine, threads)
+
+
+def test_a_failing_run_does_not_move_to_another_provider(engine):
+    assert not OnnxRuntimeBackend(engine, None)._session._enable_fallback
+
+
+def test_why_a_gpu_provider_does_not_start_is_told_once(engine, monkeypatch, capsys):
+    """ONNX Runtime prints it and goes on with the CPU."""
+    real = ort.InferenceSession
+
+    def session(path, options, providers):
+        print("*************** EP Error ***************")
+        print("EP Error no CUDA-capable device when using [...]")
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: print(""))
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    with pytest.raises(EngineError, match=r"\(ONNX Runtime took CPU.*, having said: EP Error no CUDA-capable device"):
+        open_separator(engine, device="cuda")
+    with pytest.raises(EngineError, match="CUDAExecutionProvider did not start"):  # the reason, not that bf16 needs one
+        OnnxRuntimeBackend(engine, None, "auto", precision="bf16")
+    assert capsys.readouterr().out == ""
 
 
 def test_the_published_procedure_is_chunk_by_chunk(engine):

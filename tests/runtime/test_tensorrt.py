@@ -8,13 +8,14 @@ import struct
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import cuda.bindings
 import numpy as np
 import pytest
 from cuda_double import CudaDouble, cudaError_t
 from fakes import plan_data
-from tensorrt_double import DataType, tensorrt_double
+from tensorrt_double import CudaGraphStrategy, DataType, tensorrt_double
 
 from runtime import EngineError, ManifestError, NumericsError, OptionError, open_separator
 from runtime.backends.cuda import Cuda
@@ -40,6 +41,7 @@ class Setup:
     manifest: Manifest
     cuda: CudaDouble
     monkeypatch: pytest.MonkeyPatch
+    double: ModuleType | None = None  # of TensorRT, once installed
 
     def write(self, content: bytes | None = None, manifest: Manifest | None = None) -> None:
         """The plan, and a manifest that describes it truly."""
@@ -56,6 +58,7 @@ class Setup:
         """TensorRT and the GPU."""
         double = tensorrt_double(self.manifest, self.cuda, gains, version, change)
         module = "tensorrt" if self.manifest.plan.flavour == "tensorrt" else "tensorrt_rtx"
+        self.double = double
         self.monkeypatch.setitem(sys.modules, module, double)
         self.monkeypatch.setattr(cuda.bindings, "runtime", self.cuda)
         return double
@@ -146,6 +149,16 @@ def test_full_tensorrt_replays_a_graph_and_rtx_keeps_its_own(setup):
         assert runs == ["execute_async_v3", "execute_async_v3", *["cudaGraphLaunch"] * 3]
     else:
         assert runs == ["execute_async_v3"] * 4
+        (config,) = setup.double.engines[0]._configs
+        assert config.cuda_graph_strategy is CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+
+
+def test_a_release_of_rtx_without_graphs_is_noted(rtx):
+    del rtx.double.CudaGraphStrategy
+    with rtx.open() as backend:
+        assert backend.notes == [f"TensorRT-RTX {VERSION} keeps no CUDA graphs"]
+        mixture = rtx.mixture()
+        np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
 
 
 def test_a_graph_is_of_the_shape_its_context_has(tmp_path, monkeypatch):

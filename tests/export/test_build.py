@@ -1,0 +1,309 @@
+"""Plans built by the real TensorRT-RTX, which needs no GPU for it; and every reason not to build one."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import sys
+from dataclasses import replace
+
+import onnx
+import pytest
+from tiny import tiny_checkpoint
+
+from export import build as build_module
+from export import engine as engine_module
+from export.build import DEFAULT_CAPABILITIES, Build, build_plan, plan_build
+from export.cli import app
+from export.engine import export_engine, only
+from export.errors import ExportError
+from export.inspect_engine import inspect_engine
+from export.rebuild import rebuild_engine
+from runtime.backends import tensorrt as tensorrt_backend
+from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.command import exit_code
+from runtime.gpu import Gpu
+from runtime.manifest import Range, read_manifest
+from runtime.plan_header import CAPABILITIES, read_plan_header
+
+RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """An engine with a plan; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("built")
+    done = export_engine(
+        tiny_checkpoint(folder),
+        folder / "x",
+        frames=only(70),
+        batch=Range(1, 2, 4),
+        precision="fp16",
+        target="gpu",
+        build=plan_build("tensorrt-rtx"),
+    )
+    assert {path.name for path in folder.iterdir()} == {"tiny.safetensors", "x.onnx", "x.json", "x.plan"}
+    return done
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    for path in (built.engine, built.plan, built.manifest_path):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "x"
+
+
+@pytest.mark.parametrize("kind", ["mamba2", "transformer"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_every_precision_builds_and_says_what_it_is(tmp_path, kind, precision):
+    targets = ("7.5", "8.9") if precision == "fp16" else ("8.0", "12.1")  # for Turing there is fp16 only
+    done = export_engine(
+        tiny_checkpoint(tmp_path, kind=kind),
+        tmp_path / "x",
+        frames=only(70),
+        precision=precision,
+        target="gpu",
+        build=plan_build("tensorrt-rtx", targets),
+    )
+    manifest = read_manifest(done.plan)
+    assert manifest == read_manifest(done.engine) == done.manifest
+    assert manifest.precision == precision and manifest.target == "gpu" and manifest.plan.parity is None
+    header = read_plan_header(done.plan)
+    assert set(header.compute_capabilities) == set(manifest.plan.compute_capabilities) == set(targets)
+    assert manifest.plan.version == header.version
+    assert manifest.inside_plan().encode() in done.plan.read_bytes()
+    types = {tensor.data_type for tensor in onnx.load(done.engine).graph.initializer}
+    narrow = {"fp32": set(), "fp16": {onnx.TensorProto.FLOAT16}, "bf16": {onnx.TensorProto.BFLOAT16}}[precision]
+    assert types & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16} == narrow
+
+
+@pytest.mark.parametrize("scan", ["chunked", "custom"])
+def test_any_length_in_a_range_builds(tmp_path, scan):
+    done = export_engine(
+        tiny_checkpoint(tmp_path),
+        tmp_path / "x",
+        frames=Range(40, 70, 200),
+        scan=scan,
+        target="gpu",
+        build=plan_build("tensorrt-rtx", ("8.9",)),
+    )
+    assert done.manifest.input.shape[:2] == ["batch", "frames"]
+    assert (done.manifest.frames.min, done.manifest.frames.max) == (40, 200)
+    assert "70 and 40 frames" in done.manifest.parity.inputs
+
+
+def test_the_same_engine_is_built_bit_for_bit(built, copy):
+    before = read_manifest(built.plan)
+    copy.with_suffix(".plan").unlink()
+    done = rebuild_engine(copy, None, (), None, None, lambda step: None, None)
+    assert done.manifest == before
+    assert done.plan.read_bytes() == built.plan.read_bytes()
+
+
+def test_a_plan_is_built_again_for_another_gpu(copy, capsys):
+    assert exit_code(app, "bsm-export", ["--rebuild", f"{copy}.plan", "--compute-capability", "7.5"]) == 0
+    assert "for compute capability 7.5" in capsys.readouterr().out
+    assert read_manifest(copy.with_suffix(".plan")).plan.compute_capabilities == ["7.5"]
+    assert {path.name for path in copy.parent.iterdir()} == {"x.onnx", "x.json", "x.plan"}
+
+
+def test_an_edited_manifest_builds_nothing(copy, capsys):
+    path = copy.with_suffix(".json")
+    data = json.loads(path.read_text())
+    data["stft"]["sample_rate"] = 16000
+    path.write_text(json.dumps(data))
+    assert exit_code(app, "bsm-export", ["--rebuild", str(copy)]) == 2
+    assert "x.onnx: its manifest is not the one it was exported with" in capsys.readouterr().err
+
+
+def test_exporting_without_a_plan_takes_an_earlier_one_away(copy, tmp_path):
+    export_engine(tiny_checkpoint(tmp_path), copy, frames=only(70))
+    assert not copy.with_suffix(".plan").exists()
+    assert read_manifest(copy.with_suffix(".onnx")).plan is None
+
+
+def test_what_an_engine_holds_is_shown(built, copy):
+    text = inspect_engine(copy)
+    for part in (
+        "mamba2, dim 8, depth 1",
+        "fp16, scan chunked, laid out for a gpu; 70 to 70 frames, batch 1 to 4",
+        "1 Graph Input(s)",
+        "mixture [dtype=float32, shape=('batch', 70, 17, 2, 2)]",
+        "MatMul ",
+        "tensorrt-rtx 1.",
+        "MATRIX_MULTIPLY ",
+        "for compute capability 8.0, 8.6, 8.9, 12.0",
+        "its header: TensorRT-RTX",
+        "not run when it was built: none of its GPUs was there",
+    ):
+        assert part in text
+    assert len(inspect_engine(copy, layers=True)) > 2 * len(text)
+
+
+def test_the_builder_tells_what_it_does_and_ctrl_c_stops_it(built, tmp_path):
+    told = []
+    build = plan_build("tensorrt-rtx", ("8.9",))
+
+    def progress(phase, done, total):
+        told.append((phase, done, total))
+
+    build_plan(built.engine, tmp_path / "a.plan", "label", Range(1, 1, 2), only(70), build, progress)
+    assert {phase for phase, _, _ in told} >= {"Building engine"}
+    assert all(0 <= done <= total for _, done, total in told)
+
+    def interrupt(phase, done, total):
+        if len(told) < 10**6:
+            told.extend([("", 0, 0)] * 10**6)
+            _thread.interrupt_main()
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(built.engine, tmp_path / "b.plan", "label", Range(1, 1, 2), only(70), build, interrupt)
+    assert not (tmp_path / "b.plan").exists()
+
+
+# A GPU at hand
+
+
+def stand_in(gain):
+    """A TensorRT backend that runs the ONNX file beside the plan."""
+
+    class StandIn:
+        name = "a stand-in"
+
+        def __init__(self, plan, manifest):
+            self.real = OnnxRuntimeBackend(plan.with_suffix(".onnx"), None)
+
+        def run(self, mixture):
+            return gain * self.real.run(mixture)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+    return StandIn
+
+
+def test_a_plan_is_run_where_its_gpu_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_module, "find_gpu", lambda: (RTX_4090, ""))
+    checkpoint = tiny_checkpoint(tmp_path)
+    options = {"frames": only(70), "target": "gpu", "build": plan_build("tensorrt-rtx", ("8.9",))}
+    monkeypatch.setattr(tensorrt_backend, "TensorRtBackend", stand_in(1.0))
+    done = export_engine(checkpoint, tmp_path / "x", **options)
+    assert done.manifest.plan.parity.executor == "a stand-in"
+    assert read_manifest(done.plan).plan.parity.max_error < 2e-5
+    before = done.manifest_path.read_text()
+    monkeypatch.setattr(tensorrt_backend, "TensorRtBackend", stand_in(1.01))
+    with pytest.raises(ExportError, match="the fp32 engine differs from PyTorch by .* nothing was written"):
+        export_engine(checkpoint, tmp_path / "x", **options)
+    assert done.manifest_path.read_text() == before
+
+
+# Refusals, as the user sees them
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--trt", "9"], "--trt 9: expected auto, tensorrt or tensorrt-rtx"),
+        (
+            ["--trt", "--compute-capability", "9.0"],
+            "--compute-capability 9.0: TensorRT-RTX builds for 7.5, 8.0, 8.6, 8.9,",
+        ),
+        (["--trt", "--compute-capability", "9.0"], "for H100 and H200 use --trt tensorrt on that machine"),
+        (["--trt", "--compute-capability", "sm_89"], "--compute-capability sm_89: TensorRT-RTX builds for"),
+        (["--trt", "--timing-cache", "x"], "--timing-cache: TensorRT-RTX times nothing when it builds: leave it out"),
+        (["--trt", "--workspace", "0"], "--workspace: expected gigabytes above 0"),
+        (["--workspace", "1"], "--workspace: belongs to a plan: add --trt"),
+        (["--compute-capability", "8.9"], "--compute-capability: belongs to a plan: add --trt"),
+        (["--trt", "tensorrt"], "--trt tensorrt: "),
+        (["--frames", "1:2"], "--frames 1:2: expected a number, or MIN:OPT:MAX, such as 401:801:1601"),
+        (["--frames", "90:80:100"], "90:80:100 frames: expected 4"),
+        (["--frames", "20:30:40", "--scan", "unrolled"], "--scan unrolled: unrolls one length only"),
+        (["--target", "tpu"], "--target tpu: expected cpu or gpu"),
+        (["--batch-max", "0"], "a batch of 1:1:0: expected --batch-min <= --batch-opt <= --batch-max"),
+        (["--rebuild", "x"], "expected one of --ckpt PATH, --rebuild NAME, --inspect NAME"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(args, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (None, "cudaErrorInsufficientDriver"))
+    assert exit_code(app, "bsm-export", ["--ckpt", "demo", *args]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1 and error.startswith("bsm-export: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--rebuild", "--inspect"])
+def test_an_engine_that_is_not_there(option, capsys, tmp_path):
+    assert exit_code(app, "bsm-export", [option, str(tmp_path / "x")]) == 2
+    assert "x.onnx: does not exist: expected an engine written by bsm-export" in capsys.readouterr().err
+
+
+def test_full_tensorrt_needs_a_gpu(monkeypatch):
+    monkeypatch.setattr(build_module, "bindings", lambda flavour: sys)
+    monkeypatch.setattr(sys, "__version__", "11.0.0", raising=False)
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (None, "cudaErrorNoDevice"))
+    with pytest.raises(
+        ExportError, match=r"builds plans on the GPU they are for.*none here \(cudaErrorNoDevice\).*rtx"
+    ):
+        plan_build("tensorrt")
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (RTX_4090, ""))
+    with pytest.raises(ExportError, match=r"full TensorRT builds for the GPU of this machine, NVIDIA GeForce RTX 4090"):
+        plan_build("tensorrt", ("8.0",))
+    assert plan_build("tensorrt") == plan_build("auto") == Build("tensorrt", "11.0.0", ("8.9",))
+    assert plan_build("auto", ("8.0",)).flavour == "tensorrt-rtx"
+
+
+def test_what_is_installed_is_taken_and_what_is_missing_named(monkeypatch):
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (None, "cudaErrorNoDevice"))
+    assert plan_build("auto").flavour == "tensorrt-rtx"
+    assert plan_build("auto").compute_capabilities == DEFAULT_CAPABILITIES
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(
+        ExportError, match=r"--trt tensorrt-rtx: tensorrt_rtx cannot be loaded.*pip install 'bsmamba2\[tens"
+    ):
+        plan_build("auto")
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (RTX_4090, ""))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(ExportError, match="tensorrt cannot be loaded.*; .*tensorrt_rtx cannot be loaded"):
+        plan_build("auto")
+
+
+def test_too_little_workspace_is_one_line(built, tmp_path):
+    build = plan_build("tensorrt-rtx", ("8.9",), workspace=1)
+    with pytest.raises(
+        ExportError, match=r"tensorrt-rtx .* built no plan \(.*[wW]orkspace.*\): give more with --workspace"
+    ):
+        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), build)
+
+
+def test_a_graph_that_cannot_be_parsed_names_its_nodes(built, tmp_path):
+    graph = onnx.load(built.engine)
+    broken = next(node for node in graph.graph.node if node.op_type == "MatMul")
+    broken.op_type, broken.domain, broken.name = "NoSuchProduct", "elsewhere", "the_broken_one"
+    graph.opset_import.append(onnx.helper.make_opsetid("elsewhere", 1))
+    onnx.save(graph, tmp_path / "broken.onnx")
+    with pytest.raises(ExportError, match=r"cannot parse broken\.onnx: NoSuchProduct the_broken_one: "):
+        build_plan(
+            tmp_path / "broken.onnx", tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), plan_build("tensorrt-rtx")
+        )
+
+
+def test_a_plan_for_other_targets_than_asked_is_refused(built, monkeypatch):
+    asked = replace(plan_build("tensorrt-rtx"), compute_capabilities=("8.9",))
+    with pytest.raises(ExportError, match=r"names compute capabilities 8\.0, 8\.6, 8\.9, 12\.0, asked for were 8\.9"):
+        build_module.check_plan(built.plan, built.manifest.inside_plan(), asked)
+    with pytest.raises(ExportError, match="does not carry its manifest"):
+        build_module.check_plan(built.plan, "another", plan_build("tensorrt-rtx"))
+    with pytest.raises(ExportError, match="full TensorRT wrote a plan of TensorRT-RTX"):
+        build_module.check_plan(built.plan, "", Build("tensorrt", "11.0.0", ("8.9",)))
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_every_target_the_header_knows_can_be_asked_for(capability):
+    import tensorrt_rtx
+
+    assert hasattr(tensorrt_rtx.ComputeCapability, "SM" + capability.replace(".", ""))
