@@ -75,9 +75,10 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
         return backend
     if suffix == ".plan":
         if device == "cpu":
-            raise EngineError(
-                f"{engine}: a TensorRT plan runs on NVIDIA GPUs only: leave --device out, or run {engine.stem}.onnx"
-            )
+            from runtime.backends.plan_checks import what_runs_without_gpu
+
+            remedy = what_runs_without_gpu(engine, manifest)
+            raise EngineError(f"{engine}: a TensorRT plan runs on NVIDIA GPUs only, not on device cpu: {remedy}")
         from runtime.backends.tensorrt import TensorRtBackend
 
         return TensorRtBackend(engine, manifest)

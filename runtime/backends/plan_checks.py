@@ -43,8 +43,8 @@ def check_gpu(plan: Path, manifest: Manifest) -> Gpu:
     load_cudart()  # without it nobody knows whether there is one
     gpu, why_not = find_gpu()
     if gpu is None:
-        instead = _instead(plan, manifest)
-        raise EngineError(f"{plan}: needs an NVIDIA GPU, and there is none here ({why_not}): {instead}")
+        remedy = what_runs_without_gpu(plan, manifest)
+        raise EngineError(f"{plan}: needs an NVIDIA GPU, and there is none here ({why_not}): {remedy}")
     if gpu.capability not in made.compute_capabilities:
         option = f" --compute-capability {gpu.capability}" if made.flavour == "tensorrt-rtx" else ""
         raise EngineError(
@@ -70,8 +70,8 @@ def _made(manifest: Manifest) -> Plan:
     return manifest.plan
 
 
-def _instead(plan: Path, manifest: Manifest) -> str:
-    """What runs where there is no GPU."""
+def what_runs_without_gpu(plan: Path, manifest: Manifest) -> str:
+    """What to do about a plan where there is no GPU, as the end of an error."""
     graph = plan.with_suffix(".onnx")
     if graph.is_file() and manifest.precision != "bf16":
         return f"{graph.name} runs here: bsm-run {graph} SONG"

@@ -434,7 +434,12 @@ def test_a_backend_that_is_dropped_gives_everything_back(setup):
 
 
 def test_devices_of_a_plan(rtx):
-    with pytest.raises(EngineError, match=r"x\.plan: a TensorRT plan runs on NVIDIA GPUs only: .* or run x\.onnx"):
+    with pytest.raises(EngineError, match=r"runs on NVIDIA GPUs only, not on device cpu: export .* --precision fp32"):
+        open_separator(rtx.plan, device="cpu")
+    rtx.plan.with_suffix(".onnx").write_bytes(b"")
+    with pytest.raises(
+        EngineError, match=r"x\.plan: a TensorRT plan runs .*: x\.onnx runs here: bsm-run .*x\.onnx SONG"
+    ):
         open_separator(rtx.plan, device="cpu")
     for device in ("auto", "tensorrt"):
         with pytest.raises(OptionError, match="threads 2: are the CPU's"):
