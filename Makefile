@@ -10,7 +10,7 @@ demo: $(VENV)/.export
 	$(BIN)/python -m export.demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Full-size networks: minutes and several GB of memory.
 test-slow: $(VENV)/.dev

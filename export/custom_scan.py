@@ -16,6 +16,7 @@ from bsmamba2.config import ModelConfig
 from bsmamba2.mamba2 import Mamba2
 from bsmamba2.precision import DTYPES
 from bsmamba2.scan import SCAN_CHUNK, chunked_scan
+from export.tracing import OPSET, traced
 
 DOMAIN, NAME, VERSION = "bsmamba2", "SSDScan", 1
 ATTRIBUTES: dict[str, Any] = {"chunk": SCAN_CHUNK, "plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
@@ -42,7 +43,7 @@ class _Body(nn.Module):
         return chunked_scan(x, dt, a, b, c)
 
 
-def scan_function(config: ModelConfig, precision: str, opset: int) -> onnx.FunctionProto:
+def scan_function(config: ModelConfig, precision: str) -> onnx.FunctionProto:
     """The body of SSDScan for any batch and length, traced from `chunked_scan`: one source for both."""
     narrow = DTYPES[precision]
     heads = config.dim * config.expand // config.headdim
@@ -56,18 +57,7 @@ def scan_function(config: ModelConfig, precision: str, opset: int) -> onnx.Funct
     )
     sequences, positions = torch.export.Dim("sequences"), torch.export.Dim("positions")
     both = {0: sequences, 1: positions}
-    program = torch.onnx.export(
-        _Body(),
-        example,
-        dynamo=True,
-        verbose=False,
-        opset_version=opset,
-        input_names=list(INPUTS),
-        output_names=[OUTPUT],
-        dynamic_shapes=(both, both, None, both, both),
-    )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
+    program = traced(_Body(), example, INPUTS, OUTPUT, (both, both, None, both, both))
     graph = program.model_proto.graph
     constants = [
         onnx.helper.make_node("Constant", [], [tensor.name], value=tensor, name=f"constant_{tensor.name}")
@@ -79,6 +69,6 @@ def scan_function(config: ModelConfig, precision: str, opset: int) -> onnx.Funct
         INPUTS,
         [OUTPUT],
         [*constants, *graph.node],
-        [onnx.helper.make_opsetid("", opset)],
+        [onnx.helper.make_opsetid("", OPSET)],
         attributes=list(ATTRIBUTES),
     )

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import onnx
 import onnx_ir as ir
@@ -16,12 +12,11 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNod
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.precision import to_precision
 from export.bands import group_bands
-from export.custom_scan import scan_function, use_custom_scan
+from export.custom_scan import DOMAIN, VERSION, scan_function, use_custom_scan
 from export.rotary import fix_rotary
 from export.sliced import slice_dual_path
+from export.tracing import traced
 from runtime.manifest import INPUT_NAME, OUTPUT_NAME, Range
-
-OPSET = 20  # at 23 torch's exporter fuses norms into an operator ONNX Runtime refuses
 
 
 def prepared(
@@ -56,42 +51,16 @@ def to_onnx(
     dynamic = {0: torch.export.Dim("batch")}
     if frames.min < frames.max:
         dynamic[1] = torch.export.Dim("frames", min=frames.min, max=frames.max)
-    with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            prepared(model, frames, precision, scan, target),
-            (example,),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_shapes=(dynamic,),
-        )
-        function = (
-            scan_function(config, precision, OPSET) if scan == "custom" and config.kind != "transformer" else None
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
+    form = prepared(model, frames, precision, scan, target)
+    program = traced(form, (example,), [INPUT_NAME], OUTPUT_NAME, (dynamic,))
     graph = program.model
     RemoveUnusedNodesPass()(graph)
     ClearMetadataAndDocStringPass()(graph)  # stack traces of the machine it was made on
     graph.metadata_props.clear()
     graph.producer_name, graph.producer_version = "bsmamba2", None
     proto = ir.to_proto(graph)
-    if function is not None:
-        proto.functions.append(function)
+    if scan == "custom" and config.kind != "transformer":
+        proto.functions.append(scan_function(config, precision))
+        if all(opset.domain != DOMAIN for opset in proto.opset_import):  # its nodes are all inside of Scans
+            proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
     return proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that are not needed and on its own deprecations."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

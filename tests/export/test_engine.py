@@ -34,7 +34,7 @@ TOLERANCE = 2e-5  # of the peak
 
 @pytest.fixture
 def tiny(tmp_path):
-    return tiny_checkpoint(tmp_path)
+    return tiny_checkpoint(tmp_path, kind="transformer")  # traced faster
 
 
 @pytest.mark.parametrize("name", golden_data.CASES)
@@ -90,20 +90,21 @@ def test_the_graph_holds_nothing_of_the_machine_it_was_made_on(golden_engine):
     assert golden_engine("a").stat().st_size < 1.1 * sizes
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["mamba2", "transformer"])
-def test_any_batch_and_any_number_of_stems(tmp_path, kind, batch):
+def test_any_batch_and_any_number_of_stems(tmp_path, kind):
     torch.manual_seed(1)
     config = replace(TINY, kind=kind, stems=("one", "two", "three"), channels=1, mask_depth=3)
     save_checkpoint(BandSplitSeparator(config), tmp_path / "x.safetensors")
     checkpoint = load_checkpoint(tmp_path / "x.safetensors")
-    done = export_engine(checkpoint, tmp_path / "x", frames=only(95))  # 95 frames: slices of 48, the last one filled up
-    mixture = np.random.default_rng(0).standard_normal((batch, 95, 17, 1, 2)).astype(np.float32)
-    found = OnnxRuntimeBackend(done.engine, threads=1).run(mixture)
-    with torch.inference_mode():
-        reference = checkpoint.model()(torch.from_numpy(mixture)).numpy()
-    assert found.shape == (batch, 3, 95, 17, 1, 2)
-    assert golden_data.relative_error(found, reference) <= TOLERANCE
+    done = export_engine(checkpoint, tmp_path / "x", frames=only(95))  # more than a slice along the bands takes
+    backend = OnnxRuntimeBackend(done.engine, threads=1)
+    for batch in (1, 2, 3):
+        mixture = np.random.default_rng(0).standard_normal((batch, 95, 17, 1, 2)).astype(np.float32)
+        with torch.inference_mode():
+            reference = checkpoint.model()(torch.from_numpy(mixture)).numpy()
+        found = backend.run(mixture)
+        assert found.shape == (batch, 3, 95, 17, 1, 2)
+        assert golden_data.relative_error(found, reference) <= TOLERANCE
 
 
 def test_grouped_bands_are_the_same_function():

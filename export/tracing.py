@@ -1,0 +1,48 @@
+"""torch's exporter, asked in one way and without its remarks."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OPSET = 20  # at 23 torch's exporter fuses norms into an operator ONNX Runtime refuses
+
+
+def traced(
+    module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], output: str, dynamic_shapes: Any
+) -> torch.onnx.ONNXProgram:
+    """`module` as an ONNX program of one output, at opset `OPSET`."""
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=dynamic_shapes,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on packages that are not needed and on its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

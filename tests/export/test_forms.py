@@ -1,0 +1,124 @@
+"""Every form of the graph (scan, target, length, precision) computes the same network."""
+
+from __future__ import annotations
+
+import golden_data
+import numpy as np
+import onnx
+import pytest
+import torch
+from tiny import TINY, tiny_checkpoint
+
+from bsmamba2.checkpoint import load_checkpoint
+from bsmamba2.model import BandSplitSeparator
+from bsmamba2.scan import SCAN_CHUNK, sequential_scan
+from export.custom_scan import DOMAIN, INPUTS, NAME, OUTPUT, scan_function
+from export.engine import export_engine, only
+from export.to_onnx import prepared, to_onnx
+from export.tracing import OPSET
+from export.widened import widened
+from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.manifest import Range
+from runtime.stft import Stft
+
+STFT = Stft(2048, 441)
+
+
+@pytest.mark.parametrize(
+    ("name", "scan", "target"),
+    [("a", "chunked", "gpu"), ("c", "custom", "cpu"), ("c", "unrolled", "cpu")],
+)
+def test_golden_networks_in_every_form(tmp_path, name, scan, target):
+    torch.save(golden_data.state(name), tmp_path / "x.ckpt")
+    mixture = STFT.forward(golden_data.wave_in(name))
+    checkpoint = load_checkpoint(tmp_path / "x.ckpt")
+    done = export_engine(checkpoint, tmp_path / "x", frames=only(mixture.shape[1]), scan=scan, target=target)
+    assert (done.manifest.scan, done.manifest.target) == (scan, target)
+    found = STFT.inverse(OnnxRuntimeBackend(done.engine, None).run(mixture))
+    assert golden_data.relative_error(found, golden_data.wave_out(name)) <= 2e-5
+
+
+@pytest.mark.parametrize(("name", "precision", "least"), [("d", "fp16", 50), ("c", "bf16", 35)])
+def test_narrow_golden_engines_keep_their_snr(tmp_path, name, precision, least):
+    torch.save(golden_data.state(name), tmp_path / "x.ckpt")
+    mixture = STFT.forward(golden_data.wave_in(name))
+    frames = only(mixture.shape[1])
+    checkpoint = load_checkpoint(tmp_path / "x.ckpt")
+    done = export_engine(checkpoint, tmp_path / "x", frames=frames, precision=precision, target="gpu")
+    assert done.manifest.parity.snr_db >= least
+    if precision == "fp16":
+        out = OnnxRuntimeBackend(done.engine, None).run(mixture)
+    else:
+        with torch.inference_mode():
+            out = prepared(checkpoint.model(), frames, precision, target="gpu")(torch.from_numpy(mixture)).numpy()
+    reference = golden_data.wave_out(name)
+    assert 10 * np.log10(np.sum(reference**2) / np.sum((STFT.inverse(out) - reference) ** 2)) >= least
+
+
+@pytest.mark.parametrize(("kind", "target"), [("mamba2", "cpu"), ("mamba2", "gpu"), ("transformer", "gpu")])
+def test_any_length_in_the_range(tmp_path, kind, target):
+    checkpoint = tiny_checkpoint(tmp_path, kind=kind)
+    done = export_engine(checkpoint, tmp_path / "x", frames=Range(20, 100, 250), target=target)
+    backend = OnnxRuntimeBackend(done.engine, None)
+    backend.require(done.manifest.input, done.manifest.output, done.manifest.inside_onnx())
+    model = checkpoint.model()
+    for frames in (20, 63, 64, 65, 100, 128, 250):
+        mixture = np.random.default_rng(frames).standard_normal((2, frames, 17, 2, 2)).astype(np.float32)
+        with torch.inference_mode():
+            reference = model(torch.from_numpy(mixture)).numpy()
+        assert golden_data.relative_error(backend.run(mixture), reference) <= 2e-5
+
+
+def test_a_custom_scan_is_one_node_with_a_body(tmp_path):
+    model = BandSplitSeparator(TINY).eval()
+    graph = to_onnx(model, only(70), "fp16", "custom", "gpu")
+    nodes = [node for node in graph.graph.node if node.domain == DOMAIN]
+    assert [node.op_type for node in nodes] == [NAME] * 4  # two directions, along time and along the bands
+    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in nodes[0].attribute}
+    assert attributes == {"chunk": SCAN_CHUNK, "plugin_namespace": b"bsmamba2", "plugin_version": b"1"}
+    (function,) = graph.functions
+    assert (function.domain, function.name) == (DOMAIN, NAME)
+    assert set(function.attribute) == set(attributes)
+    onnx.checker.check_model(graph, full_check=True)
+
+
+def test_the_body_of_the_custom_scan_is_the_recurrence(tmp_path):
+    """Alone in a graph, at lengths and batches it was not traced with."""
+    function = scan_function(TINY, "fp32")
+    tensor = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(NAME, INPUTS, [OUTPUT], domain=DOMAIN)],
+        "g",
+        [tensor(name, onnx.TensorProto.FLOAT, None) for name in INPUTS],
+        [tensor(OUTPUT, onnx.TensorProto.FLOAT, None)],
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid(DOMAIN, 1)]
+    model = onnx.helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=10)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    heads = TINY.dim * TINY.expand // TINY.headdim
+    for batch, length in ((1, 1), (2, 63), (1, 64), (3, 65), (1, 200)):
+        torch.manual_seed(length)
+        x = torch.randn(batch, length, heads, TINY.headdim)
+        dt, a = torch.rand(batch, length, heads), -16 * torch.rand(heads)
+        b, c = torch.randn(2, batch, length, TINY.d_state)
+        (found,) = session.run(None, dict(zip(INPUTS, (each.numpy() for each in (x, dt, a, b, c)), strict=True)))
+        reference = sequential_scan(*(each.double() for each in (x, dt, a, b, c))).numpy()
+        assert golden_data.relative_error(found, reference) <= 1e-5
+
+
+def test_a_widened_graph_has_bfloat16_values_and_no_bfloat16(tmp_path):
+    """In Scan bodies and functions, too."""
+    model = BandSplitSeparator(TINY).eval()
+    narrow = to_onnx(model, only(70), "bf16", "custom", "cpu")
+    wide = widened(narrow)
+    assert onnx.TensorProto.BFLOAT16 in {tensor.data_type for tensor in narrow.graph.initializer}
+    assert onnx.TensorProto.BFLOAT16 not in {tensor.data_type for tensor in wide.graph.initializer}
+    onnx.save(wide, tmp_path / "wide.onnx")
+    mixture = np.random.default_rng(0).standard_normal((1, 70, 17, 2, 2)).astype(np.float32)
+    rounded = prepared(model, only(70), "bf16", "chunked", "gpu").float()
+    with torch.inference_mode():
+        reference = rounded(torch.from_numpy(mixture)).numpy()
+    found = OnnxRuntimeBackend(tmp_path / "wide.onnx", None).run(mixture)
+    assert golden_data.relative_error(found, reference) <= 2e-5
