@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-gpu test-slow lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
@@ -11,6 +11,10 @@ demo: $(VENV)/.export
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# With an NVIDIA GPU and what can use it (TensorRT, TensorRT-RTX, onnxruntime-gpu): parity and latency of every engine form.
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu -s
 
 # Full-size networks: minutes and several GB of memory.
 test-slow: $(VENV)/.dev

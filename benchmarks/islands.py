@@ -4,7 +4,8 @@
 
 Runs the golden networks of tests/golden in PyTorch on the CPU, their own inputs; given a clip, the checkpoint on its
 first two seconds as well. "loud" is the same input 1000 times as loud, which a network hardly notices; "strong" has the
-inputs and gates of its scans 100 times as large: activations there reach 1e4. Two minutes on two cores.
+inputs and gates of its scans (a) 100 times as large, or its residual stream (d) 1000 times: activations beyond 1e3. Two
+minutes on two cores.
 """
 
 from __future__ import annotations
@@ -141,12 +142,14 @@ def main() -> None:
 
         song, rate = soundfile.read(args.clip, dtype="float32", always_2d=True)
         cases[args.clip.parent.name] = (load_checkpoint(args.ckpt).model(), song.T[None, :, : 2 * rate])
-    strong = copy.deepcopy(cases["a"][0])
-    for module in strong.modules():
+    scans, residual = copy.deepcopy(cases["a"][0]), copy.deepcopy(cases["d"][0])
+    for module in scans.modules():
         if isinstance(module, mamba2.Mamba2):
             inner = module.sizes[0]
             module.in_proj.weight.data[: 2 * inner] *= 100
-    cases["a, strong"] = (strong, cases["a"][1])
+    for to_features in residual.band_split.to_features:
+        to_features[1].weight.data *= 1000
+    cases["a, strong"], cases["d, strong"] = (scans, cases["a"][1]), (residual, cases["d"][1])
     cases["a, loud"] = (cases["a"][0], 1000 * cases["a"][1])
     for precision in ("fp16", "bf16"):
         kind = DTYPES[precision]
