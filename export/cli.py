@@ -117,7 +117,7 @@ def export(
 
         with _reporting(start) as (report, progress):
             done = rebuild_engine(_name(rebuild), trt, wanted, space, timing_cache, report, progress)
-        _tell(done, start)
+        _tell(done, start, rebuilt=True)
         return
 
     build = plan_build(trt, wanted, space, timing_cache) if trt is not None else None
@@ -198,7 +198,7 @@ def _reporting(start: float) -> Iterator[tuple[Any, Any]]:
         yield report, progress
 
 
-def _tell(done: Exported, start: float) -> None:
+def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
     """What was written, in words."""
     manifest, parity = done.manifest, done.manifest.parity
     model, frames, batch = manifest.model, manifest.frames, manifest.batch
@@ -216,7 +216,7 @@ def _tell(done: Exported, start: float) -> None:
         f"parity with PyTorch in {parity.executor}: largest error {parity.max_error:.1e} of the peak "
         f"(tolerance {parity.tolerance:.0e}), {snr}"
     )
-    wrote = [f"{done.engine} ({done.engine.stat().st_size / 1e6:.1f} MB)"]
+    wrote = [] if rebuilt else [f"{done.engine} ({done.engine.stat().st_size / 1e6:.1f} MB)"]
     if manifest.plan is not None and done.plan is not None:
         plan = manifest.plan
         targets = ", ".join(plan.compute_capabilities)

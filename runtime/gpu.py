@@ -17,9 +17,12 @@ def find_gpu() -> tuple[Gpu | None, str]:
         from cuda.bindings import runtime as cudart
     except Exception as failure:  # a library that does not fit comes as one of many exceptions
         return None, f"cuda-python cannot be loaded ({failure})"
-    error, device = cudart.cudaGetDevice()
-    if error == cudart.cudaError_t.cudaSuccess:
-        error, properties = cudart.cudaGetDeviceProperties(device)
+    try:
+        error, device = cudart.cudaGetDevice()
+        if error == cudart.cudaError_t.cudaSuccess:
+            error, properties = cudart.cudaGetDeviceProperties(device)
+    except RuntimeError as failure:  # how cuda-python 12 says that there is no driver
+        return None, f"no NVIDIA driver: {failure}"
     if error != cudart.cudaError_t.cudaSuccess:
         return None, error.name
     return Gpu(properties.name.decode(errors="replace"), f"{properties.major}.{properties.minor}"), ""

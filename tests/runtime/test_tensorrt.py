@@ -304,6 +304,17 @@ def test_without_a_gpu_the_onnx_file_is_pointed_at(setup, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_machine_without_a_driver_has_no_gpu(setup):
+    """cuda-python 12 raises there, 13 returns an error."""
+
+    def no_driver(self):
+        raise RuntimeError('Function "cuInit" not found')
+
+    setup.monkeypatch.setattr(CudaDouble, "cudaGetDevice", no_driver)
+    with pytest.raises(EngineError, match='there is none here .no NVIDIA driver: Function "cuInit" not found.'):
+        open_separator(setup.plan)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_without_a_gpu_and_an_onnx_file_that_runs_here(setup, precision):
     setup.manifest = replace(setup.manifest, precision=precision)
