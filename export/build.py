@@ -20,6 +20,7 @@ from runtime.manifest import FLAVOURS, INPUT_NAME, Range
 from runtime.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
 
 DEFAULT_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")  # of a TensorRT-RTX plan: A100, RTX 30, 40 and 50
+MOST_WORKSPACE = 10_000.0  # gigabytes
 SHOWN = 3  # parse errors told one by one
 
 Progress = Callable[[str, int, int], None]  # (what the builder is doing, steps done, steps in all)
@@ -39,10 +40,10 @@ class Build:
 def plan_build(
     wanted: str,
     compute_capabilities: tuple[str, ...] = (),
-    workspace: int | None = None,
+    workspace: float | None = None,
     timing_cache: Path | None = None,
 ) -> Build:
-    """A build that can be done on this machine.
+    """A build that can be done on this machine; `workspace` is in gigabytes.
 
     `wanted` is a flavour or "auto": full TensorRT where it is installed beside a GPU and no other GPU is asked for,
     else TensorRT-RTX. Raises ExportError saying what is missing.
@@ -73,9 +74,12 @@ def plan_build(
                 raise ExportError(
                     f"--compute-capability {each}: TensorRT-RTX builds for {', '.join(CAPABILITIES)}{hint}"
                 )
-    if workspace is not None and workspace <= 0:
-        raise ExportError("--workspace: expected gigabytes above 0")
-    return Build(flavour, str(trt.__version__), targets, workspace, timing_cache)
+    if workspace is not None and not 0 < workspace <= MOST_WORKSPACE:
+        raise ExportError(f"--workspace {workspace}: expected gigabytes, above 0 and at most {MOST_WORKSPACE}")
+    if timing_cache is not None and (timing_cache.is_dir() or not timing_cache.parent.is_dir()):
+        raise ExportError(f"--timing-cache {timing_cache}: expected the name of a file in a folder that exists")
+    space = None if workspace is None else max(1, int(workspace * 1e9))
+    return Build(flavour, str(trt.__version__), targets, space, timing_cache)
 
 
 def _choose(wanted: str, gpu: Gpu | None, for_others: bool) -> tuple[str, ModuleType]:

@@ -110,17 +110,16 @@ def export(
     from export.build import plan_build
 
     start = time.perf_counter()
-    space = None if workspace is None else int(workspace * 1e9)
     wanted = tuple(compute_capability or ())
     if rebuild is not None:
         from export.rebuild import rebuild_engine
 
         with _reporting(start) as (report, progress):
-            done = rebuild_engine(_name(rebuild), trt, wanted, space, timing_cache, report, progress)
+            done = rebuild_engine(_name(rebuild), trt, wanted, workspace, timing_cache, report, progress)
         _tell(done, start, rebuilt=True)
         return
 
-    build = plan_build(trt, wanted, space, timing_cache) if trt is not None else None
+    build = plan_build(trt, wanted, workspace, timing_cache) if trt is not None else None
     target = target or ("cpu" if build is None else "gpu")
     from bsmamba2.checkpoint import load_checkpoint
     from export.engine import export_engine

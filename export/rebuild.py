@@ -22,7 +22,7 @@ def rebuild_engine(
     name: Path,
     flavour: str | None,
     compute_capabilities: tuple[str, ...],
-    workspace: int | None,
+    workspace: float | None,
     timing_cache: Path | None,
     report: Report,
     progress: Progress | None,

@@ -225,7 +225,9 @@ def test_a_plan_is_run_where_its_gpu_is(tmp_path, monkeypatch):
         (["--trt", "--compute-capability", "9.0"], "for H100 and H200 use --trt tensorrt on that machine"),
         (["--trt", "--compute-capability", "sm_89"], "--compute-capability sm_89: TensorRT-RTX builds for"),
         (["--trt", "--timing-cache", "x"], "--timing-cache: TensorRT-RTX times nothing when it builds: leave it out"),
-        (["--trt", "--workspace", "0"], "--workspace: expected gigabytes above 0"),
+        (["--trt", "--workspace", "0"], "--workspace 0.0: expected gigabytes, above 0 and at most 10000"),
+        (["--trt", "--workspace", "nan"], "--workspace nan: expected gigabytes"),
+        (["--trt", "--workspace", "inf"], "--workspace inf: expected gigabytes"),
         (["--workspace", "1"], "--workspace: belongs to a plan: add --trt"),
         (["--compute-capability", "8.9"], "--compute-capability: belongs to a plan: add --trt"),
         (["--trt", "tensorrt"], "--trt tensorrt: "),
@@ -284,7 +286,7 @@ def test_what_is_installed_is_taken_and_what_is_missing_named(monkeypatch):
 
 
 def test_too_little_workspace_is_one_line(built, tmp_path):
-    build = plan_build("tensorrt-rtx", ("8.9",), workspace=1)
+    build = plan_build("tensorrt-rtx", ("8.9",), workspace=1e-9)
     with pytest.raises(
         ExportError, match=r"tensorrt-rtx .* built no plan \(.*[wW]orkspace.*\): give more with --workspace"
     ):
