@@ -9,7 +9,7 @@ from runtime.backends.cuda import load_cudart
 from runtime.errors import EngineError, ManifestError
 from runtime.gpu import Gpu, find_gpu
 from runtime.manifest import Manifest, Plan, Tensor, rebuild_remedy
-from runtime.plan_header import is_rtx_plan, read_plan_header
+from runtime.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
 
 
 def check_plan(plan: Path, manifest: Manifest) -> Plan:
@@ -46,7 +46,10 @@ def check_gpu(plan: Path, manifest: Manifest) -> Gpu:
         remedy = what_runs_without_gpu(plan, manifest)
         raise EngineError(f"{plan}: needs an NVIDIA GPU, and there is none here ({why_not}): {remedy}")
     if gpu.capability not in made.compute_capabilities:
-        option = f" --compute-capability {gpu.capability}" if made.flavour == "tensorrt-rtx" else ""
+        option = ""
+        if made.flavour == "tensorrt-rtx":
+            can_be_built = gpu.capability in CAPABILITIES
+            option = f" --compute-capability {gpu.capability}" if can_be_built else " --trt tensorrt"
         raise EngineError(
             f"{plan}: was built for compute capability {', '.join(made.compute_capabilities)}, this GPU, {gpu.name}, "
             f"has {gpu.capability}: {rebuild_remedy(plan, option)}"

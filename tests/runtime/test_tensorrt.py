@@ -261,13 +261,16 @@ def test_targets_the_header_does_not_name_are_refused(rtx):
         open_separator(rtx.plan)
 
 
-def test_another_gpu_is_refused(setup):
-    setup.cuda = CudaDouble("NVIDIA H200", "9.0")
+@pytest.mark.parametrize(
+    ("gpu", "capability", "option"),
+    [("NVIDIA H200", "9.0", " --trt tensorrt"), ("NVIDIA A100", "8.0", " --compute-capability 8.0")],
+)
+def test_another_gpu_is_refused(setup, gpu, capability, option):
+    setup.cuda = CudaDouble(gpu, capability)
     setup.install()
-    option = " --compute-capability 9.0" if setup.manifest.plan.flavour == "tensorrt-rtx" else ""
-    message = (
-        rf"compute capability 8\.9, 12\.0, this GPU, NVIDIA H200, has 9\.0: bsm-export --rebuild .*/x{option} builds"
-    )
+    if setup.manifest.plan.flavour == "tensorrt":  # which builds for the GPU it runs on
+        option = ""
+    message = rf"8\.9, 12\.0, this GPU, {gpu}, has {capability}: bsm-export --rebuild .*/x{option} builds it again"
     with pytest.raises(EngineError, match=message):
         open_separator(setup.plan)
 
