@@ -119,6 +119,7 @@ def build_plan(
     network.name = label
 
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: float32 products would keep 10 bits of 23
     if build.flavour == "tensorrt-rtx":
         config.num_compute_capabilities = len(build.compute_capabilities)
         for i, each in enumerate(build.compute_capabilities):

@@ -197,13 +197,14 @@ def _replace_all(moves: dict[Path, Path], folder: Path) -> None:
     try:
         for part, final in moves.items():
             if final.exists():
-                earlier[final] = final.replace(folder / f"earlier-{final.name}")
+                earlier[final] = folder / f"earlier-{final.name}"
+                final.replace(earlier[final])
             part.replace(final)
-    except OSError:
+    except BaseException:  # Ctrl-C, too
         for part, final in moves.items():
             if not part.exists():
                 final.unlink(missing_ok=True)
-            if final in earlier:
+            if final in earlier and earlier[final].exists():
                 earlier[final].replace(final)
         raise
 

@@ -147,6 +147,22 @@ def test_what_an_engine_holds_is_shown(built, copy):
     assert len(inspect_engine(copy, layers=True)) > 2 * len(text)
 
 
+def test_float32_products_are_float32(built, tmp_path, monkeypatch):
+    """TF32, which TensorRT allows by default, would keep 10 bits of 23."""
+    import tensorrt_rtx as trt
+
+    allowed = []
+
+    def run(trt, builder, network, config, progress):
+        allowed.append(config.get_flag(trt.BuilderFlag.TF32))
+        return builder.build_serialized_network(network, config)
+
+    monkeypatch.setattr(build_module, "_run", run)
+    build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), plan_build("tensorrt-rtx"))
+    assert allowed == [False]
+    assert trt.Builder(trt.Logger(trt.Logger.ERROR)).create_builder_config().get_flag(trt.BuilderFlag.TF32)
+
+
 def test_the_builder_tells_what_it_does_and_ctrl_c_stops_it(built, tmp_path):
     told = []
     build = plan_build("tensorrt-rtx", ("8.9",))

@@ -20,8 +20,8 @@ def onnxruntime(monkeypatch, golden_engine):
     state = SimpleNamespace(installed=[CPU], start=[CPU], lean=[])
 
     class Session:
-        def __init__(self, engine, options, providers):
-            assert len(providers) == 1
+        def __init__(self, engine, options, providers, provider_options):
+            assert len(providers) == 1 and provider_options == [{"use_tf32": "0"} if providers == [CUDA] else {}]
             self._providers = [each for each in (*providers, CPU) if each in state.start]
             self._real = real.InferenceSession(engine, options, providers=[CPU])
             state.lean.append(not options.enable_cpu_mem_arena)

@@ -88,7 +88,7 @@ def test_why_a_gpu_provider_does_not_start_is_told_once(engine, monkeypatch, cap
     """ONNX Runtime prints it and goes on with the CPU."""
     real = ort.InferenceSession
 
-    def session(path, options, providers):
+    def session(path, options, providers, provider_options):
         print("*************** EP Error ***************")
         print("EP Error no CUDA-capable device when using [...]")
         return real(path, options, providers=["CPUExecutionProvider"])
