@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from export.errors import ExportError
+from runtime.backends.cuda import load_cudart
 from runtime.errors import EngineError
 from runtime.flavours import bindings, quiet_logger
 from runtime.gpu import Gpu, find_gpu
@@ -51,8 +52,9 @@ def plan_build(
     if wanted not in ("auto", *FLAVOURS):
         raise ExportError(f"--trt {wanted}: expected auto, {' or '.join(FLAVOURS)}")
     gpu, why_not = find_gpu()
-    flavour, trt = _choose(wanted, gpu, for_others=bool(compute_capabilities))
+    flavour, trt = _choose(wanted, gpu, compute_capabilities)
     if flavour == "tensorrt":
+        load_cudart()  # without it nobody knows whether there is a GPU
         if gpu is None:
             raise ExportError(
                 f"--trt tensorrt: builds plans on the GPU they are for, and there is none here ({why_not}): "
@@ -67,7 +69,8 @@ def plan_build(
     else:
         if timing_cache is not None:
             raise ExportError("--timing-cache: TensorRT-RTX times nothing when it builds: leave it out")
-        targets = tuple(dict.fromkeys(compute_capabilities or DEFAULT_CAPABILITIES))
+        here = (gpu.capability,) if gpu is not None and gpu.capability in CAPABILITIES else ()
+        targets = tuple(dict.fromkeys(compute_capabilities or (*DEFAULT_CAPABILITIES, *here)))
         for each in targets:
             if each not in CAPABILITIES:
                 hint = "; for H100 and H200 use --trt tensorrt on that machine" if each == "9.0" else ""
@@ -82,16 +85,23 @@ def plan_build(
     return Build(flavour, str(trt.__version__), targets, space, timing_cache)
 
 
-def _choose(wanted: str, gpu: Gpu | None, for_others: bool) -> tuple[str, ModuleType]:
+def _choose(wanted: str, gpu: Gpu | None, compute_capabilities: tuple[str, ...]) -> tuple[str, ModuleType]:
     if wanted != "auto":
         return _bindings(wanted)
-    refusals = []
-    for flavour in ("tensorrt", "tensorrt-rtx") if gpu is not None and not for_others else ("tensorrt-rtx",):
+    if gpu is None or any(each != gpu.capability for each in compute_capabilities):
+        return _bindings("tensorrt-rtx")
+    try:
+        return _bindings("tensorrt")
+    except ExportError as error:
+        if gpu.capability not in CAPABILITIES:
+            raise ExportError(
+                f"{error}; TensorRT-RTX does not build for this GPU, {gpu.name} ({gpu.capability}): for other GPUs use "
+                "--trt tensorrt-rtx"
+            ) from error
         try:
-            return _bindings(flavour)
-        except ExportError as error:
-            refusals.append(str(error))
-    raise ExportError("; ".join(refusals))
+            return _bindings("tensorrt-rtx")
+        except ExportError as another:
+            raise ExportError(f"{error}; {another}") from another
 
 
 def _bindings(flavour: str) -> tuple[str, ModuleType]:
@@ -111,12 +121,20 @@ def build_plan(
     """
     trt: Any = bindings(build.flavour)
     logger = quiet_logger(trt)
-    builder = trt.Builder(logger)
+    try:
+        builder = trt.Builder(logger)
+    except Exception as error:  # the bindings raise a TypeError where the library gives no builder
+        raise ExportError(f"{build.flavour} {build.version} does not start ({logger.first()})") from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
         raise ExportError(f"{build.flavour} {build.version} cannot parse {graph.name}: {_parse_errors(parser)}")
     network.name = label
+    if network.name != label:
+        raise ExportError(
+            f"{build.flavour} {build.version} keeps no manifest of {len(label)} characters in a plan: use fewer "
+            "sub-bands, or fewer or shorter names of stems"
+        )
 
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default: float32 products would keep 10 bits of 23
@@ -134,16 +152,19 @@ def build_plan(
     profile.set_shape(INPUT_NAME, *((b, t, *rest) for b, t in zip(_sizes(batch), _sizes(frames), strict=True)))
     config.add_optimization_profile(profile)
 
+    logger.errors.clear()  # what fails from here on is the build's
     blob = _run(trt, builder, network, config, progress)
     if blob is None:
         said = logger.first()
-        remedy = ": give more with --workspace" if build.workspace and ("Memory" in said or "workspace" in said) else ""
+        remedy = ""
+        if "memory" in said.lower() or "workspace" in said.lower():
+            remedy = ": give more with --workspace" if build.workspace else ": use a smaller --batch-max or --frames"
         raise ExportError(f"{build.flavour} {build.version} built no plan ({said}){remedy}")
     with plan.open("wb") as file:
         file.write(blob)
     check_plan(plan, label, build)
     if cache is not None and build.timing_cache is not None:
-        build.timing_cache.write_bytes(cache.serialize())
+        _write_timing_cache(cache, build.timing_cache)
 
 
 def check_plan(plan: Path, label: str, build: Build) -> None:
@@ -182,10 +203,25 @@ def _sizes(each: Range) -> tuple[int, int, int]:
 def _set_timing_cache(config: Any, path: Path | None) -> Any:
     if path is None:
         return None
-    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise ExportError(f"--timing-cache {path}: cannot be read ({error.strerror})") from error
+    cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         raise ExportError(f"--timing-cache {path}: not a timing cache of this TensorRT and GPU: give another name")
     return cache
+
+
+def _write_timing_cache(cache: Any, path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(cache.serialize())
+        part.replace(path)
+    except OSError as error:
+        raise ExportError(f"--timing-cache {path}: cannot be written ({error.strerror}): no plan was kept") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None) -> Any:
@@ -193,7 +229,15 @@ def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress |
     stop = threading.Event()
     config.progress_monitor = monitor = _monitor(trt, progress, stop)
     out: list[Any] = []
-    thread = threading.Thread(target=lambda: out.append(builder.build_serialized_network(network, config)))
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            out.append(builder.build_serialized_network(network, config))
+        except BaseException as error:  # is raised again where somebody sees it
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         while thread.is_alive():
@@ -203,7 +247,9 @@ def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress |
         thread.join()
         raise
     del monitor
-    return out[0] if out else None
+    if failures:
+        raise failures[0]
+    return out[0]
 
 
 def _monitor(trt: Any, progress: Progress | None, stop: threading.Event) -> Any:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 DEFAULT_SECONDS = 8.0  # the length the published networks were trained on
 DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 4}  # a plan reserves GPU memory for the largest batch
 
+OF_A_PLAN = {"compute_capability", "workspace", "timing_cache"}
+GO_WITH = {"inspect": {"layers"}, "rebuild": {"trt", *OF_A_PLAN}}  # what asks for one thing only -> its options
+
 app = typer.Typer(add_completion=False)
 
 
@@ -48,6 +51,7 @@ FRAMES = "STFT frames of a chunk; MIN:OPT:MAX for an engine of any length betwee
 
 @app.command(cls=ExportCommand)
 def export(
+    ctx: typer.Context,
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Configuration, if not in the checkpoint.")
@@ -94,18 +98,12 @@ def export(
     """Turn a checkpoint into NAME.onnx, NAME.json and, with --trt, NAME.plan, checked against PyTorch."""
     if sum(each is not None for each in (ckpt, rebuild, inspect)) != 1:
         raise OptionError("expected one of --ckpt PATH, --rebuild NAME, --inspect NAME")
+    _check_belonging(ctx)
     if inspect is not None:
         from export.inspect_engine import inspect_engine
 
         print(inspect_engine(_name(inspect), layers))
         return
-    for option, value in (
-        ("--compute-capability", compute_capability),
-        ("--workspace", workspace),
-        ("--timing-cache", timing_cache),
-    ):
-        if value is not None and trt is None and rebuild is None:
-            raise OptionError(f"{option}: belongs to a plan: add --trt")
     # PyTorch takes seconds to import: not before the options are known to be readable.
     from export.build import plan_build
 
@@ -149,6 +147,18 @@ def export(
             progress=progress,
         )
     _tell(done, start)
+
+
+def _check_belonging(ctx: typer.Context) -> None:
+    """Refuse an option that what is asked for would ignore."""
+    given = {name for name in ctx.params if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+    for mode, others in GO_WITH.items():
+        for name in sorted(given - others - {mode, "debug"}) if mode in given else []:
+            raise OptionError(f"--{name.replace('_', '-')}: does not go with --{mode}: leave it out")
+    if "layers" in given and "inspect" not in given:
+        raise OptionError("--layers: goes with --inspect only")
+    for name in sorted(given & OF_A_PLAN) if not given & {"trt", "rebuild"} else []:
+        raise OptionError(f"--{name.replace('_', '-')}: belongs to a plan: add --trt")
 
 
 def _frames(frames: str | None, seconds: float | None, sample_rate: int, hop_length: int) -> Range:
@@ -221,7 +231,7 @@ def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
         targets = ", ".join(plan.compute_capabilities)
         print(f"plan of {plan.flavour} {plan.version} for compute capability {targets}")
         if plan.parity is None:
-            print("  not run: none of these GPUs is here; it is built from the graph that passed")
+            print(f"  not run: {done.not_run}; it is built from the graph that passed")
         else:
             print(f"  run on this GPU: largest error {plan.parity.max_error:.1e} of the peak")
         wrote.append(f"{done.plan} ({done.plan.stat().st_size / 1e6:.1f} MB)")

@@ -40,6 +40,7 @@ class Exported:
     plan: Path | None
     manifest_path: Path
     manifest: Manifest
+    not_run: str = ""  # why the plan was not run, if it was not
 
 
 def only(size: int) -> Range:
@@ -106,11 +107,13 @@ def export_engine(
         onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
         onnx.save(graph, part)
         manifest = replace(manifest, onnx=_described(part))
+        not_run = ""
         if build is not None:
-            manifest = _with_plan(manifest, part, folder / finals.plan.name, build, recorded, report, progress)
+            plan = folder / finals.plan.name
+            manifest, not_run = _with_plan(manifest, part, plan, build, recorded, report, progress)
         report("writing")
         _write(manifest, folder, finals)
-    return Exported(finals.onnx, finals.plan if build is not None else None, finals.manifest, manifest)
+    return Exported(finals.onnx, finals.plan if build is not None else None, finals.manifest, manifest, not_run)
 
 
 def rebuild_plan(
@@ -123,10 +126,11 @@ def rebuild_plan(
 ) -> Exported:
     """Build `name`.plan again from `name`.onnx, which `manifest` describes; rewrite `name`.json. Raises ExportError."""
     with _writing(name, with_plan=True) as (folder, finals):
-        manifest = _with_plan(manifest, finals.onnx, folder / finals.plan.name, build, recorded, report, progress)
+        plan = folder / finals.plan.name
+        manifest, not_run = _with_plan(manifest, finals.onnx, plan, build, recorded, report, progress)
         report("writing")
         _write(manifest, folder, replace(finals, moved=(finals.plan, finals.manifest)))
-    return Exported(finals.onnx, finals.plan, finals.manifest, manifest)
+    return Exported(finals.onnx, finals.plan, finals.manifest, manifest, not_run)
 
 
 def _with_plan(
@@ -137,19 +141,24 @@ def _with_plan(
     recorded: list[Recorded],
     report: Report,
     progress: Progress | None,
-) -> Manifest:
-    """Build `plan` from `graph` and check it: by its header and, where its GPU is at hand, by what it computes."""
+) -> tuple[Manifest, str]:
+    """Build `plan` from `graph` and check it: by its header and, where its GPU is at hand, by what it computes.
+
+    Returns the manifest with the plan in it, and why the plan was not run, if it was not.
+    """
     report(f"building the plan with {build.flavour} {build.version}")
     capabilities = list(build.compute_capabilities)
     manifest = replace(manifest, plan=Plan(None, build.flavour, build.version, capabilities, None))
     build_plan(graph, plan, manifest.inside_plan(), manifest.batch, manifest.frames, build, progress)
     file = _described(plan)
     manifest = replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, None))
-    gpu, _ = find_gpu()
-    if gpu is None or gpu.capability not in capabilities:
-        return manifest
+    gpu, why_not = find_gpu()
+    if gpu is None:
+        return manifest, f"there is no NVIDIA GPU here ({why_not})"
+    if gpu.capability not in capabilities:
+        return manifest, f"this GPU, {gpu.name}, has {gpu.capability}"
     parity = verify_plan(plan, manifest, recorded, report)
-    return replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, parity))
+    return replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, parity)), ""
 
 
 @dataclass(frozen=True)

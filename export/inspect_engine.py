@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,9 @@ import onnx
 
 from export.check_graph import nodes_of
 from export.errors import ExportError
+from runtime.backends.plan_checks import check_gpu, check_version
 from runtime.errors import EngineError
 from runtime.flavours import PACKAGES, bindings
-from runtime.gpu import find_gpu
 from runtime.manifest import FLAVOURS, Manifest, read_manifest
 from runtime.plan_header import read_plan_header
 
@@ -58,13 +61,9 @@ def _graph(graph: Path, layers: bool) -> str:
 def _network(graph: Path, flavour: str) -> str:
     """How TensorRT's parser reads the graph: Polygraphy loads it, strongly typed."""
     from polygraphy.backend.trt import NetworkFromOnnxPath
-    from polygraphy.exception import PolygraphyException
 
     trt: Any = bindings(flavour)
-    try:
-        _, network, _ = NetworkFromOnnxPath(str(graph), strongly_typed=True)()
-    except PolygraphyException as error:
-        raise ExportError(f"{graph}: {flavour} {trt.__version__} cannot parse it ({error})") from error
+    _, network, _ = _loaded(NetworkFromOnnxPath(str(graph), strongly_typed=True))
     kinds = Counter(network.get_layer(i).type.name for i in range(network.num_layers))
     counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
     return f"{flavour} {trt.__version__} reads it as {network.num_layers} layers: {counts}"
@@ -85,18 +84,30 @@ def _plan(plan: Path, manifest: Manifest) -> str:
         if made.parity
         else "not run when it was built: none of its GPUs was there"
     )
-    gpu, why_not = find_gpu()
-    if gpu is None:
-        lines.append(f"its layers need an NVIDIA GPU to be shown, and there is none here ({why_not})")
-    elif _installed(made.flavour):
+    try:
+        check_gpu(plan, manifest)
+        check_version(plan, manifest, str(bindings(made.flavour).__version__))
         from polygraphy.backend.trt import EngineFromPath
 
-        engine = EngineFromPath(str(plan))()
+        engine = _loaded(EngineFromPath(str(plan)))
         lines.append(
             f"{engine.num_layers} layers, {engine.num_optimization_profiles} profile, "
             f"{engine.device_memory_size_v2 / 1e9:.2f} GB of device memory for what flows between them"
         )
+    except (EngineError, ExportError) as error:
+        lines.append(f"its layers cannot be shown here: {error}")
     return "\n".join(lines)
+
+
+def _loaded(loader: Callable[[], Any]) -> Any:
+    """What a loader of Polygraphy gives, without what it prints. Raises ExportError."""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            return loader()
+    except Exception as error:  # Polygraphy's own, or what the bindings raise where the library does not start
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"Polygraphy and TensorRT cannot load it ({reason})") from error
 
 
 def _installed(flavour: str) -> bool:

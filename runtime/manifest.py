@@ -145,13 +145,13 @@ class Manifest:
 
     def inside_onnx(self) -> str:
         """The copy that travels in the ONNX file: without what describes the files themselves."""
-        return replace(self, onnx=None, plan=None).to_json()
+        return _compact(replace(self, onnx=None, plan=None))
 
     def inside_plan(self) -> str:
         """The copy that travels in the plan."""
         if self.plan is None:
             raise ValueError("this engine has no plan")
-        return replace(self, onnx=None, plan=replace(self.plan, file=None, parity=None)).to_json()
+        return _compact(replace(self, onnx=None, plan=replace(self.plan, file=None, parity=None)))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
@@ -169,6 +169,11 @@ class Manifest:
         manifest = _read(cls, data, where, "")
         _check(manifest, where)
         return manifest
+
+
+def _compact(manifest: Manifest) -> str:
+    """JSON in few characters: TensorRT keeps 4095 of a network's name."""
+    return json.dumps(asdict(manifest), separators=(",", ":"))
 
 
 _REMEDY = "export the engine again with bsm-export"

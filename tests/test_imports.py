@@ -18,7 +18,9 @@ NOT_FOR = {
 EXPORT_MAY_USE = {
     "runtime": {"manifest"},
     "runtime.backends": {"Backend"},
+    "runtime.backends.cuda": {"load_cudart"},
     "runtime.backends.onnxruntime": None,
+    "runtime.backends.plan_checks": {"check_gpu", "check_version"},
     "runtime.backends.tensorrt": None,
     "runtime.command": None,
     "runtime.errors": None,

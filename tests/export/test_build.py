@@ -28,6 +28,7 @@ from runtime.manifest import Range, read_manifest
 from runtime.plan_header import CAPABILITIES, read_plan_header
 
 RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9")
+H200 = Gpu("NVIDIA H200", "9.0")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,9 @@ def test_the_same_engine_is_built_bit_for_bit(built, copy):
 
 def test_a_plan_is_built_again_for_another_gpu(copy, capsys):
     assert exit_code(app, "bsm-export", ["--rebuild", f"{copy}.plan", "--compute-capability", "7.5"]) == 0
-    assert "for compute capability 7.5" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "for compute capability 7.5" in out
+    assert "not run: there is no NVIDIA GPU here (" in out
     assert read_manifest(copy.with_suffix(".plan")).plan.compute_capabilities == ["7.5"]
     assert {path.name for path in copy.parent.iterdir()} == {"x.onnx", "x.json", "x.plan"}
 
@@ -253,6 +256,7 @@ def test_a_plan_is_run_where_its_gpu_is(tmp_path, monkeypatch):
         (["--target", "tpu"], "--target tpu: expected cpu or gpu"),
         (["--batch-max", "0"], "a batch of 1:1:0: expected --batch-min <= --batch-opt <= --batch-max"),
         (["--rebuild", "x"], "expected one of --ckpt PATH, --rebuild NAME, --inspect NAME"),
+        (["--layers"], "--layers: goes with --inspect only"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(args, message, capsys, tmp_path, monkeypatch):
@@ -271,7 +275,37 @@ def test_an_engine_that_is_not_there(option, capsys, tmp_path):
     assert "x.onnx: does not exist: expected an engine written by bsm-export" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--rebuild", "x", "--precision", "fp16"], "--precision: does not go with --rebuild: leave it out"),
+        (["--rebuild", "x", "--layers"], "--layers: does not go with --rebuild: leave it out"),
+        (["--inspect", "x", "--batch-max", "2"], "--batch-max: does not go with --inspect: leave it out"),
+        (["--inspect", "x", "-o", "y"], "--output: does not go with --inspect: leave it out"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(args, message, capsys):
+    assert exit_code(app, "bsm-export", args) == 2
+    assert capsys.readouterr().err == f"bsm-export: {message}\n"
+
+
+def test_a_gpu_that_tensorrt_rtx_does_not_build_for_needs_full_tensorrt(monkeypatch):
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (H200, ""))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(ExportError, match=r"pip install.*TensorRT-RTX does not build for this GPU, NVIDIA H200 \(9\.0"):
+        plan_build("auto")
+    assert plan_build("tensorrt-rtx").compute_capabilities == DEFAULT_CAPABILITIES
+
+
+def test_plans_are_for_this_gpu_too(monkeypatch):
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (Gpu("NVIDIA GB10", "12.1"), ""))
+    assert plan_build("tensorrt-rtx").compute_capabilities == (*DEFAULT_CAPABILITIES, "12.1")
+    monkeypatch.setattr(build_module, "find_gpu", lambda: (RTX_4090, ""))
+    assert plan_build("tensorrt-rtx").compute_capabilities == DEFAULT_CAPABILITIES
+
+
 def test_full_tensorrt_needs_a_gpu(monkeypatch):
+    monkeypatch.setattr(build_module, "load_cudart", lambda: None)
     monkeypatch.setattr(build_module, "bindings", lambda flavour: sys)
     monkeypatch.setattr(sys, "__version__", "11.0.0", raising=False)
     monkeypatch.setattr(build_module, "find_gpu", lambda: (None, "cudaErrorNoDevice"))
@@ -283,6 +317,7 @@ def test_full_tensorrt_needs_a_gpu(monkeypatch):
     with pytest.raises(ExportError, match=r"full TensorRT builds for the GPU of this machine, NVIDIA GeForce RTX 4090"):
         plan_build("tensorrt", ("8.0",))
     assert plan_build("tensorrt") == plan_build("auto") == Build("tensorrt", "11.0.0", ("8.9",))
+    assert plan_build("auto", ("8.9",)).flavour == "tensorrt"
     assert plan_build("auto", ("8.0",)).flavour == "tensorrt-rtx"
 
 
@@ -307,6 +342,81 @@ def test_too_little_workspace_is_one_line(built, tmp_path):
         ExportError, match=r"tensorrt-rtx .* built no plan \(.*[wW]orkspace.*\): give more with --workspace"
     ):
         build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), build)
+
+
+def test_a_manifest_too_long_for_a_plan_is_refused(built, tmp_path):
+    with pytest.raises(ExportError, match="keeps no manifest of 5000 characters in a plan: use fewer sub-bands"):
+        build_plan(built.engine, tmp_path / "x.plan", "m" * 5000, Range(1, 1, 2), only(70), plan_build("tensorrt-rtx"))
+
+
+def test_a_builder_that_fails_says_why(built, tmp_path, monkeypatch):
+    import tensorrt_rtx as trt
+
+    def build():
+        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), plan_build("tensorrt-rtx"))
+
+    class Refusing:
+        def __init__(self, logger):
+            logger.log(trt.ILogger.Severity.ERROR, "no driver")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    class Failing:
+        def __init__(self, logger):
+            self.real = builder(logger)
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def build_serialized_network(self, network, config):
+            raise MemoryError("of the builder's thread")
+
+    builder = trt.Builder
+    monkeypatch.setattr(trt, "Builder", Refusing)
+    with pytest.raises(ExportError, match=r"tensorrt-rtx 1\..* does not start \(no driver\)"):
+        build()
+    monkeypatch.setattr(trt, "Builder", Failing)
+    with pytest.raises(MemoryError, match="of the builder's thread"):
+        build()
+
+
+def test_a_timing_cache_is_read_and_written_whole_or_named(tmp_path):
+    class Cache:
+        def serialize(self):
+            return b"timings"
+
+    class Config:
+        content = None
+
+        def create_timing_cache(self, content):
+            self.content = content
+            return Cache()
+
+        def set_timing_cache(self, cache, ignore_mismatch):
+            return self.content in (b"", b"timings")
+
+    path, config = tmp_path / "cache", Config()
+    cache = build_module._set_timing_cache(config, path)
+    assert config.content == b""
+    build_module._write_timing_cache(cache, path)
+    assert build_module._set_timing_cache(config, path) is not None and config.content == b"timings"
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_bytes(b"another GPU's")
+    with pytest.raises(ExportError, match="cache: not a timing cache of this TensorRT and GPU"):
+        build_module._set_timing_cache(config, path)
+    with pytest.raises(ExportError, match=rf"--timing-cache {tmp_path}: cannot be read \(Is a directory\)"):
+        build_module._set_timing_cache(config, tmp_path)
+    with pytest.raises(ExportError, match=r"--timing-cache .*x: cannot be written \(No such file or directory\)"):
+        build_module._write_timing_cache(cache, tmp_path / "nowhere" / "x")
+
+
+def test_a_plan_for_another_gpu_is_shown_without_its_layers(copy, monkeypatch):
+    from runtime.backends import plan_checks
+
+    monkeypatch.setattr(plan_checks, "find_gpu", lambda: (H200, ""))
+    text = inspect_engine(copy)
+    assert "its layers cannot be shown here: " in text and "this GPU, NVIDIA H200, has 9.0" in text
+    monkeypatch.setattr(plan_checks, "find_gpu", lambda: (RTX_4090, ""))  # there is none: the plan cannot be opened
+    assert "its layers cannot be shown here: " in inspect_engine(copy)
 
 
 def test_a_graph_that_cannot_be_parsed_names_its_nodes(built, tmp_path):
