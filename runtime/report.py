@@ -1,0 +1,81 @@
+"""Reports as one self-contained HTML file: tables and pictures, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from runtime.errors import OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; margin: .8rem 0; } th, td { padding: .3rem .8rem; text-align: right; }
+th { border-bottom: 2px solid #8c959f; vertical-align: bottom; } td { border-bottom: 1px solid #d8dee4; }
+th:first-child, td:first-child { text-align: left; } td { font-variant-numeric: tabular-nums; }
+figure { margin: 1rem 0; } figure img { max-width: 100%; } figcaption, .note { color: #57606a; font-size: .9rem; }
+.good { color: #116329; font-weight: 600; } .bad { color: #b42318; font-weight: 600; }
+"""
+
+
+class Markup(str):
+    """Text that is HTML already; any other is escaped."""
+
+    __slots__ = ()
+
+
+def _escaped(text: object) -> str:
+    return text if isinstance(text, Markup) else html.escape(str(text))
+
+
+def page(title: str, summary: str, parts: Iterable[Markup]) -> str:
+    """The whole document: a heading, one paragraph that says what came out, then `parts`."""
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_escaped(title)}</title>'
+    body = "\n".join([f"<h1>{_escaped(title)}</h1>", f"<p>{_escaped(summary)}</p>", *parts])
+    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+
+
+def heading(text: str) -> Markup:
+    return Markup(f"<h2>{_escaped(text)}</h2>")
+
+
+def paragraph(text: str) -> Markup:
+    return Markup(f"<p>{_escaped(text)}</p>")
+
+
+def verdict(good: bool, text: str) -> Markup:
+    """Text in green or red, for a cell or a summary."""
+    return Markup(f'<span class="{"good" if good else "bad"}">{_escaped(text)}</span>')
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
+    """The first column is flush left, the others flush right."""
+    top = "".join(f"<th>{_escaped(cell)}</th>" for cell in header)
+    lines = ("".join(f"<td>{_escaped(cell)}</td>" for cell in row) for row in rows)
+    return Markup(f"<table><tr>{top}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
+
+
+def picture(figure: Figure, caption: str, alt: str) -> Markup:
+    """A matplotlib figure as a PNG inside of the page."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
+    data = base64.b64encode(png.getvalue()).decode()
+    return Markup(
+        f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{_escaped(caption)}</figcaption></figure>"
+    )
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, `width` by `height` inches. Raises OptionError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OptionError("pictures need matplotlib: pip install 'bsmamba2[report]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
