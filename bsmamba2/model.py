@@ -83,18 +83,27 @@ class BandSplitSeparator(nn.Module):
         self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
 
     def forward(self, mixture: Tensor) -> Tensor:
-        features = self.final_norm(self.dual_path(self.band_split(mixture)))
-        masks = torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1)
-        return complex_product(wide(masks), mixture[:, None])
+        masks = self.masks(self.dual_path(self.band_split(mixture)))
+        return complex_product(masks, mixture[:, None])
 
     def dual_path(self, x: Tensor) -> Tensor:
-        """[b, t, k, d] -> [b, t, k, d]: each layer runs along time for every sub-band, then the other way."""
+        """[b, t, k, d] -> [b, t, k, d]: one layer after the other."""
         for layer in self.layers:
-            along_time, along_bands = cast(nn.ModuleList, layer)
-            frames, bands = x.shape[1:3]
-            x = along_time(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
-            x = along_bands(x.flatten(0, 1)).unflatten(0, (-1, frames))
+            x = self.through(layer, x)
         return x
+
+    def through(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """[b, t, k, d] -> [b, t, k, d]: `layer` runs along time for every sub-band, then the other way."""
+        along_time, along_bands = cast(nn.ModuleList, layer)
+        frames, bands = x.shape[1:3]
+        x = along_time(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
+        out: Tensor = along_bands(x.flatten(0, 1)).unflatten(0, (-1, frames))
+        return out
+
+    def masks(self, x: Tensor) -> Tensor:
+        """What the dual path gives, [b, t, k, d], to the complex mask of every stem, [b, s, t, f, c, 2], float32."""
+        features = self.final_norm(x)
+        return wide(torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1))
 
     def use_scan(self, name: str) -> BandSplitSeparator:
         """Choose the form of every Mamba2 scan by a name in `bsmamba2.scan.SCANS`. Returns self."""

@@ -55,7 +55,9 @@ def unrolled_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Ten
 
 
 def _block_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, states_before: States) -> Tensor:
-    """Heads stand before chunks ([b, h, c, q, ...]) from the start, so that no product's result is permuted before
+    """Both block forms, which differ in `states_before`.
+
+    Heads stand before chunks ([b, h, c, q, ...]) from the start, so that no product's result is permuted before
     the next product: TensorRT's builder fails on such a permutation.
     """
     length, n = x.shape[1], b.shape[-1]
@@ -100,9 +102,14 @@ States = Callable[[Tensor, Tensor], Tensor]
 
 def _states_by_product(states: Tensor, log_decay: Tensor) -> Tensor:
     heads, chunks, n, p = states.shape[1:]
-    bounds = RunningSum.of(F.pad(log_decay, (1, 0)))  # [b, h, c + 1]
-    carried = _decays(bounds.cut(0, -1), bounds.cut(1, None), diagonal=-1).to(states.dtype)  # [b, h, c, c]
+    carried = carried_decays(log_decay).to(states.dtype)
     return (carried @ states.flatten(-2)).reshape(-1, heads, chunks, n, p)
+
+
+def carried_decays(log_decay: Tensor) -> Tensor:
+    """How much of what chunk j leaves is there when chunk i > j starts, else 0: [b, h, c] -> [b, h, c, c]."""
+    bounds = RunningSum.of(F.pad(log_decay, (1, 0)))  # [b, h, c + 1]
+    return _decays(bounds.cut(0, -1), bounds.cut(1, None), diagonal=-1)
 
 
 def _states_by_steps(states: Tensor, log_decay: Tensor) -> Tensor:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 
 from export.custom_scan import DOMAIN, NAME, VERSION
 from export.errors import ExportError
 from export.tracing import OPSET
-from runtime.manifest import INPUT_NAME, OUTPUT_NAME, Range
+from runtime.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
 
 # Operators of the standard domain that our graphs are made of. Another one is a change of the exporter to look into.
 # fmt: off
 ALLOWED = frozenset(
     {
-        "Add", "Cast", "Clip", "Concat", "Constant", "CumSum", "Div", "Erf", "Exp", "Expand", "Flatten",
-        "Gather", "Gelu", "Gemm", "Greater", "Identity", "MatMul", "Min", "Mul", "Neg", "Pad", "Pow",
+        "Add", "Cast", "Clip", "Concat", "Constant", "Conv", "CumSum", "Div", "Erf", "Exp", "Expand",
+        "Flatten", "Gather", "Gelu", "Gemm", "Greater", "Identity", "MatMul", "Min", "Mul", "Neg", "Pad", "Pow",
         "Reciprocal", "ReduceMean", "ReduceSum", "Reshape", "Round", "Scan", "Shape", "Sigmoid", "Slice",
         "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Trilu", "Unsqueeze", "Where",
     }
@@ -32,8 +32,9 @@ def check_graph(
     stems: int,
     precision: str = "fp32",
     scan: str = "chunked",
+    probes: Sequence[Tensor] = (),
 ) -> None:
-    """Raise ExportError unless `model` is valid ONNX and keeps the engine contract at `precision`."""
+    """Raise ExportError unless `model` is valid ONNX and keeps the engine contract at `precision`, with `probes`."""
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -51,8 +52,9 @@ def check_graph(
     if foreign:
         raise ExportError(f"the exported graph uses operators that none of our graphs should: {', '.join(foreign)}")
     length: int | str = frames.opt if frames.min == frames.max else "frames"
-    _check_value(model.graph.input, INPUT_NAME, ["batch", length, bins, channels, 2])
-    _check_value(model.graph.output, OUTPUT_NAME, ["batch", stems, length, bins, channels, 2])
+    _check_values(model.graph.input, [Tensor(INPUT_NAME, "float32", ["batch", length, bins, channels, 2])])
+    output = Tensor(OUTPUT_NAME, "float32", ["batch", stems, length, bins, channels, 2])
+    _check_values(model.graph.output, [output, *probes])
     types = {"fp32": (), "fp16": (onnx.TensorProto.FLOAT16,), "bf16": (onnx.TensorProto.BFLOAT16,)}[precision]
     for tensor in model.graph.initializer:
         if tensor.data_type not in (*types, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL):
@@ -69,7 +71,7 @@ def nodes_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
                 yield from nodes_of(attribute.g.node)
 
 
-def _check_value(values: list[onnx.ValueInfoProto], name: str, shape: list[int | str]) -> None:
+def _check_values(values: Iterable[onnx.ValueInfoProto], expected: list[Tensor]) -> None:
     found = [
         (
             value.name,
@@ -78,5 +80,6 @@ def _check_value(values: list[onnx.ValueInfoProto], name: str, shape: list[int |
         )
         for value in values
     ]
-    if found != [(name, onnx.TensorProto.FLOAT, shape)]:
-        raise ExportError(f"the exported graph has {found}: expected one float32 {name} {shape}")
+    if found != [(tensor.name, onnx.TensorProto.FLOAT, tensor.shape) for tensor in expected]:
+        wanted = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in expected)
+        raise ExportError(f"the exported graph has {found}: expected float32 {wanted} and nothing else")

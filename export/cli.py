@@ -46,6 +46,8 @@ class ExportCommand(TyperCommand):
 CKPT = "Checkpoint: official Lightning file, MSST file, safetensors, state_dict; or 'demo'."
 TRT = "Build a TensorRT plan, too; 'auto' (or nothing) takes what is installed."
 CAPABILITY = "GPU a TensorRT-RTX plan is for, as 8.9; repeatable."
+PROBE = "Let the engine give what it computes on the way, too, for bsm-parity."
+REFERENCE = "Write NAME.npz, what PyTorch computes stage by stage, for bsm-parity."
 FRAMES = "STFT frames of a chunk; MIN:OPT:MAX for an engine of any length between."
 
 
@@ -86,6 +88,8 @@ def export(
     timing_cache: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Timings kept between builds (full TensorRT).")
     ] = None,
+    probe: Annotated[bool, typer.Option("--probe", help=PROBE)] = False,
+    reference: Annotated[bool, typer.Option("--reference", help=REFERENCE)] = False,
     rebuild: Annotated[
         Path | None, typer.Option(metavar="NAME", help="Build NAME.plan again from NAME.onnx, without a checkpoint.")
     ] = None,
@@ -143,6 +147,8 @@ def export(
             scan=scan,
             target=target,
             build=build,
+            probe=probe,
+            reference=reference,
             report=report,
             progress=progress,
         )
@@ -235,6 +241,8 @@ def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
         else:
             print(f"  run on this GPU: largest error {plan.parity.max_error:.1e} of the peak")
         wrote.append(f"{done.plan} ({done.plan.stat().st_size / 1e6:.1f} MB)")
+    if done.reference is not None:
+        wrote.append(f"{done.reference} ({done.reference.stat().st_size / 1e6:.1f} MB)")
     print(f"wrote {', '.join(wrote)} and {done.manifest_path} in {time.perf_counter() - start:.0f} s")
 
 

@@ -57,7 +57,7 @@ def scan_function(config: ModelConfig, precision: str) -> onnx.FunctionProto:
     )
     sequences, positions = torch.export.Dim("sequences"), torch.export.Dim("positions")
     both = {0: sequences, 1: positions}
-    program = traced(_Body(), example, INPUTS, OUTPUT, (both, both, None, both, both))
+    program = traced(_Body(), example, INPUTS, [OUTPUT], (both, both, None, both, both))
     graph = program.model_proto.graph
     constants = [
         onnx.helper.make_node("Constant", [], [tensor.name], value=tensor, name=f"constant_{tensor.name}")

@@ -6,41 +6,45 @@ import importlib.metadata
 from dataclasses import asdict
 
 from bsmamba2.checkpoint import Checkpoint
+from bsmamba2.config import ModelConfig
 from runtime import manifest as m
 
 VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
+def model_of(config: ModelConfig, parameters: int) -> m.Model:
+    """A network as a manifest says it; `parameters` is their number, shared ones counted once."""
+    return m.Model(
+        kind=config.kind,
+        dim=config.dim,
+        depth=config.depth,
+        channels=config.channels,
+        stems=list(config.stems),
+        bands=list(config.bands),
+        parameters=parameters,
+    )
+
+
 def describe(
     checkpoint: Checkpoint,
+    model: m.Model,
     *,
-    parameters: int,
     frames: m.Range,
     batch: m.Range,
     precision: str,
     scan: str,
     target: str,
+    probes: list[m.Tensor],
     parity: m.Parity,
 ) -> m.Manifest:
-    """Everything but the files themselves, which are not written yet: `onnx` and `plan` are None.
-
-    `parameters` is the number of the network's parameters, shared ones counted once.
-    """
+    """Everything but the files themselves, which are not written yet: `onnx` and `plan` are None."""
     config = checkpoint.config
-    bins, channels, stems = config.stft.bins, config.channels, list(config.stems)
+    bins, channels, stems = config.stft.bins, config.channels, config.stems
     length: int | str = frames.opt if frames.min == frames.max else "frames"
     return m.Manifest(
         format=m.FORMAT,
         version=m.VERSION,
-        model=m.Model(
-            kind=config.kind,
-            dim=config.dim,
-            depth=config.depth,
-            channels=channels,
-            stems=stems,
-            bands=list(config.bands),
-            parameters=parameters,
-        ),
+        model=model,
         stft=m.Stft(**asdict(config.stft)),
         frames=frames,
         batch=batch,
@@ -49,6 +53,7 @@ def describe(
         target=target,
         input=m.Tensor(m.INPUT_NAME, "float32", ["batch", length, bins, channels, 2]),
         output=m.Tensor(m.OUTPUT_NAME, "float32", ["batch", len(stems), length, bins, channels, 2]),
+        probes=probes,
         checkpoint=m.Origin(checkpoint.path.name, m.sha256_of(checkpoint.path), checkpoint.layout, checkpoint.weights),
         onnx=None,
         plan=None,

@@ -17,17 +17,21 @@ from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import StftConfig
 from export.build import Build, Progress, build_plan
 from export.check_graph import check_graph
-from export.describe import describe
+from export.describe import describe, model_of
 from export.errors import ExportError
+from export.record import recorded_wave
+from export.reference import reference_of
 from export.to_onnx import to_onnx
 from export.verify import TOLERANCES, Recorded, record, verify, verify_plan
 from runtime.gpu import find_gpu
-from runtime.manifest import METADATA_KEY, SCANS, TARGETS, EngineFile, Manifest, Plan, Range, sha256_of
+from runtime.manifest import METADATA_KEY, SCANS, TARGETS, EngineFile, Manifest, Plan, Range, probe_tensors, sha256_of
+from runtime.reference import write_reference
 
 BATCH = Range(1, 1, 8)
 MAX_BATCH = 64
 MAX_FRAMES = 100_000
 PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes: more does not fit one ONNX file
+NO_PROBES = "a TensorRT plan has one output and gives no probes"
 
 Report = Callable[[str], None]
 
@@ -40,6 +44,7 @@ class Exported:
     plan: Path | None
     manifest_path: Path
     manifest: Manifest
+    reference: Path | None = None
     not_run: str = ""  # why the plan was not run, if it was not
 
 
@@ -58,6 +63,8 @@ def export_engine(
     scan: str = "chunked",
     target: str = "cpu",
     build: Build | None = None,
+    probe: bool = False,
+    reference: bool = False,
     report: Report = lambda step: None,
     progress: Progress | None = None,
 ) -> Exported:
@@ -65,7 +72,8 @@ def export_engine(
 
     The engine takes chunks of `frames` STFT frames, `batch` of them at a time. `precision` ("fp32", "fp16", "bf16")
     is that of the types inside, whose input and output stay float32; `scan` is a form in `runtime.manifest.SCANS`;
-    `target` ("cpu", "gpu") what the graph is laid out for.
+    `target` ("cpu", "gpu") what the graph is laid out for. With `probe` the engine gives what it computes on the way,
+    too, with `reference` `name`.npz holds what PyTorch computes: both are for a comparison stage by stage.
 
     `report` is called with the name of each step as it begins, `progress` with the builder's. Raises ExportError, and
     leaves what stood under these names before, when the graph breaks the contract, its output differs from PyTorch's or
@@ -73,16 +81,26 @@ def export_engine(
     """
     config = checkpoint.config
     _check_options(checkpoint, frames, batch, precision, scan, target)
-    with _writing(name, with_plan=build is not None) as (folder, finals):
+    if probe and build is not None:
+        raise ExportError(f"--probe: {NO_PROBES}: leave out --probe or --trt")
+    with _writing(name, with_plan=build is not None, with_reference=reference) as (folder, finals):
         report("building the network")
         model = checkpoint.model()
+        described = model_of(config, sum(parameter.numel() for parameter in model.parameters()))
+        length = frames.opt if frames.min == frames.max else "frames"
+        probes = probe_tensors(described, length) if probe else []
         report("tracing it into a graph")
-        graph = to_onnx(model, frames, precision, scan, target)
+        graph = to_onnx(model, frames, precision, scan, target, [each.name for each in probes])
         report("checking the graph")
-        check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems), precision, scan)
+        check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems), precision, scan, probes)
         part = folder / finals.onnx.name
         onnx.save(graph, part)
-        recorded = record(model, frames, report)
+        stages = None
+        if reference:
+            report("PyTorch stage by stage on the recorded input")
+            stages = reference_of(model, checkpoint, recorded_wave(config.stft, config.channels, frames.opt))
+            write_reference(folder / finals.reference.name, stages)
+        recorded = record(model, frames, report, stages)
         parity = verify(
             model,
             part,
@@ -96,12 +114,13 @@ def export_engine(
         )
         manifest = describe(
             checkpoint,
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            described,
             frames=frames,
             batch=batch,
             precision=precision,
             scan=scan,
             target=target,
+            probes=probes,
             parity=parity,
         )
         onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
@@ -113,7 +132,14 @@ def export_engine(
             manifest, not_run = _with_plan(manifest, part, plan, build, recorded, report, progress)
         report("writing")
         _write(manifest, folder, finals)
-    return Exported(finals.onnx, finals.plan if build is not None else None, finals.manifest, manifest, not_run)
+    return Exported(
+        finals.onnx,
+        finals.plan if build is not None else None,
+        finals.manifest,
+        manifest,
+        finals.reference if reference else None,
+        not_run,
+    )
 
 
 def rebuild_plan(
@@ -130,7 +156,7 @@ def rebuild_plan(
         manifest, not_run = _with_plan(manifest, finals.onnx, plan, build, recorded, report, progress)
         report("writing")
         _write(manifest, folder, replace(finals, moved=(finals.plan, finals.manifest)))
-    return Exported(finals.onnx, finals.plan, finals.manifest, manifest, not_run)
+    return Exported(finals.onnx, finals.plan, finals.manifest, manifest, not_run=not_run)
 
 
 def _with_plan(
@@ -168,14 +194,17 @@ class _Finals:
     onnx: Path
     plan: Path
     manifest: Path
+    reference: Path
     moved: tuple[Path, ...]  # those that are written now
 
 
 @contextmanager
-def _writing(name: Path, with_plan: bool) -> Iterator[tuple[Path, _Finals]]:
+def _writing(name: Path, with_plan: bool, with_reference: bool = False) -> Iterator[tuple[Path, _Finals]]:
     """A folder beside `name` for what is not finished. What fails in it becomes one ExportError, and it vanishes."""
-    graph, plan, manifest = (name.with_name(name.name + suffix) for suffix in (".onnx", ".plan", ".json"))
-    finals = _Finals(graph, plan, manifest, (graph, plan, manifest) if with_plan else (graph, manifest))
+    suffixes = (".onnx", ".plan", ".json", ".npz")
+    graph, plan, manifest, reference = (name.with_name(name.name + suffix) for suffix in suffixes)
+    wanted = {graph: True, plan: with_plan, reference: with_reference, manifest: True}
+    finals = _Finals(graph, plan, manifest, reference, tuple(path for path, is_made in wanted.items() if is_made))
     for final in finals.moved:
         if final.is_dir():
             raise ExportError(f"{final}: is a folder: choose another name with -o")

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from export.build import Progress, plan_build
-from export.engine import Exported, Report, rebuild_plan
+from export.engine import NO_PROBES, Exported, Report, rebuild_plan
 from export.errors import ExportError
 from export.record import recorded_mixture
 from export.verify import Recorded
@@ -38,6 +38,8 @@ def rebuild_engine(
         raise ExportError(
             f"{graph}: its manifest is not the one it was exported with: export it again from its checkpoint"
         )
+    if manifest.probes:
+        raise ExportError(f"{graph}: was exported with --probe, and {NO_PROBES}: export it again without --probe")
     before = manifest.plan
     wanted = flavour or (before.flavour if before else "auto")
     if before and not compute_capabilities and wanted == before.flavour == "tensorrt-rtx":

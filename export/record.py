@@ -16,8 +16,8 @@ Float = NDArray[np.float32]
 SEED = 20260731
 
 
-def recorded_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
-    """A spectrogram [1, t, f, c, 2] with what music has: tones that come and go, noise, loud and soft, silence."""
+def recorded_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
+    """A waveform [1, c, samples] with what music has: tones that come and go, noise, loud and soft, silence."""
     samples = (frames - 1) * stft.hop_length
     rng = np.random.default_rng(SEED)
     time = np.arange(samples) / stft.sample_rate
@@ -30,7 +30,12 @@ def recorded_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: in
         noise = rng.standard_normal(samples)
         channel[:] = 0.2 * tone * (np.sin(2 * np.pi * 3 * position) > 0) + 0.1 * noise * (0.05 + position)
     wave[:, int(0.4 * samples) : int(0.5 * samples)] = 0
-    return Stft(stft.n_fft, stft.hop_length).forward(wave[None].astype(np.float32))
+    return wave[None].astype(np.float32)
+
+
+def recorded_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
+    """Its spectrogram [1, t, f, c, 2]."""
+    return Stft(stft.n_fft, stft.hop_length).forward(recorded_wave(stft, channels, frames))
 
 
 def pytorch_stems(model: BandSplitSeparator, mixture: Float) -> Float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
@@ -15,8 +16,8 @@ from torch._higher_order_ops.scan import scan
 from bsmamba2.model import BandSplitSeparator
 
 # Sequences a slice, measured on two cores with ONNX Runtime: one whole sequence along time (hundreds of frames), and
-# about this many along the sub-bands (62 positions).
-ALONG_TIME, ALONG_BANDS = 1, 90
+# about as many positions along the sub-bands (62).
+ALONG_TIME, ALONG_BANDS = 1, 13
 
 
 class Sliced(nn.Module):
@@ -47,3 +48,20 @@ def slice_dual_path(model: BandSplitSeparator) -> None:
         blocks = cast(nn.ModuleList, layer)
         blocks[0] = Sliced(blocks[0], ALONG_TIME)
         blocks[1] = Sliced(blocks[1], ALONG_BANDS)
+
+
+def take_conv_weights_inside(model: onnx.ModelProto) -> None:
+    """Move what the convolutions inside of Scans take from the outer graph into their bodies.
+
+    ONNX Runtime gives a convolution its fast layout only where its weights stand in the same graph.
+    """
+    outside = {tensor.name: tensor for tensor in model.graph.initializer}
+    moved = set()
+    for scan_node in model.graph.node:
+        for body in (each.g for each in scan_node.attribute if each.name == "body"):
+            names = {name for node in body.node if node.op_type == "Conv" for name in node.input[1:]}
+            for name in sorted(names & set(outside)):
+                body.initializer.append(outside[name])
+                moved.add(name)
+    for name in sorted(moved):
+        model.graph.initializer.remove(outside[name])

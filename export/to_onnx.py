@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
@@ -13,8 +14,10 @@ from bsmamba2.model import BandSplitSeparator
 from bsmamba2.precision import to_precision
 from export.bands import group_bands
 from export.custom_scan import DOMAIN, VERSION, scan_function, use_custom_scan
+from export.fold import fold_dual_path
+from export.probed import Probed
 from export.rotary import fix_rotary
-from export.sliced import slice_dual_path
+from export.sliced import slice_dual_path, take_conv_weights_inside
 from export.tracing import traced
 from runtime.manifest import INPUT_NAME, OUTPUT_NAME, Range
 
@@ -24,7 +27,8 @@ def prepared(
 ) -> BandSplitSeparator:
     """A copy of `model` in the form that is exported: the same function, for so many `frames`, in `precision`.
 
-    For the target "cpu" the dual path runs slice by slice (see export.sliced); on a "gpu" the whole batch at once.
+    For the target "cpu" the dual path runs slice by slice (see export.sliced), its Mamba2 blocks folded (export.fold)
+    where a CPU computes in their precision; on a "gpu" the whole batch runs at once.
     """
     model = copy.deepcopy(model)
     group_bands(model)
@@ -35,16 +39,24 @@ def prepared(
     else:
         model.use_scan(scan)
     if target == "cpu":
+        if precision == "fp32" and scan == "chunked":
+            fold_dual_path(model, frames.max if frames.min == frames.max else None)
         slice_dual_path(model)
     return model
 
 
 def to_onnx(
-    model: BandSplitSeparator, frames: Range, precision: str = "fp32", scan: str = "chunked", target: str = "cpu"
+    model: BandSplitSeparator,
+    frames: Range,
+    precision: str = "fp32",
+    scan: str = "chunked",
+    target: str = "cpu",
+    probes: Sequence[str] = (),
 ) -> onnx.ModelProto:
     """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2].
 
-    Both are float32 at any precision. The batch is dynamic; so are the frames unless `frames` allows one number only.
+    `probes` names what else it gives (see export.probed), if anything. All are float32 at any precision. The batch is
+    dynamic; so are the frames unless `frames` allows one number only.
     """
     config = model.config
     example = torch.zeros(2, frames.opt, config.stft.bins, config.channels, 2)
@@ -52,13 +64,15 @@ def to_onnx(
     if frames.min < frames.max:
         dynamic[1] = torch.export.Dim("frames", min=frames.min, max=frames.max)
     form = prepared(model, frames, precision, scan, target)
-    program = traced(form, (example,), [INPUT_NAME], OUTPUT_NAME, (dynamic,))
+    module = Probed(form) if probes else form
+    program = traced(module, (example,), [INPUT_NAME], [OUTPUT_NAME, *probes], (dynamic,))
     graph = program.model
     RemoveUnusedNodesPass()(graph)
     ClearMetadataAndDocStringPass()(graph)  # stack traces of the machine it was made on
     graph.metadata_props.clear()
     graph.producer_name, graph.producer_version = "bsmamba2", None
     proto = ir.to_proto(graph)
+    take_conv_weights_inside(proto)
     if scan == "custom" and config.kind != "transformer":
         proto.functions.append(scan_function(config, precision))
         if all(opset.domain != DOMAIN for opset in proto.opset_import):  # its nodes are all inside of Scans

@@ -15,9 +15,10 @@ OPSET = 20  # at 23 torch's exporter fuses norms into an operator ONNX Runtime r
 
 
 def traced(
-    module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], output: str, dynamic_shapes: Any
+    module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], dynamic_shapes: Any
 ) -> torch.onnx.ONNXProgram:
-    """`module` as an ONNX program of one output, at opset `OPSET`."""
+    """`module` as an ONNX program at opset `OPSET`."""
+    torch.compiler.reset()  # or what was traced before, at other lengths, is taken for this
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             module.eval(),
@@ -26,7 +27,7 @@ def traced(
             verbose=False,
             opset_version=OPSET,
             input_names=list(inputs),
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_shapes=dynamic_shapes,
         )
     if program is None:

@@ -14,16 +14,14 @@ from bsmamba2.model import BandSplitSeparator
 from export.errors import ExportError
 from export.record import SEED, Float, pytorch_stems, recorded_mixture
 from export.to_onnx import prepared
+from export.torch_backend import TorchBackend
 from export.widened import widened
 from runtime.backends import Backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.errors import SeparationError
 from runtime.manifest import Manifest, Parity, Range
-from runtime.parity import Difference, difference
-
-# precision -> (largest error relative to the peak of PyTorch's output, least SNR in dB). docs/engine.md says what was
-# measured.
-TOLERANCES = {"fp32": (2e-5, 90.0), "fp16": (5e-3, 50.0), "bf16": (5e-2, 35.0)}
+from runtime.parity import TOLERANCES, Difference, difference
+from runtime.reference import Reference
 
 Report = Callable[[str], None]
 
@@ -35,13 +33,22 @@ class Recorded(NamedTuple):
     stems: Float  # [1, s, t, f, c, 2]
 
 
-def record(model: BandSplitSeparator, frames: Range, report: Report) -> list[Recorded]:
-    """The recorded input at the frames the engine is made for, and at the fewest it accepts."""
+def record(
+    model: BandSplitSeparator, frames: Range, report: Report, reference: Reference | None = None
+) -> list[Recorded]:
+    """The recorded input at the frames the engine is made for, and at the fewest it accepts.
+
+    What `reference` holds already, at the former, is not computed again.
+    """
     report("PyTorch on the recorded input")
     config = model.config
     lengths = dict.fromkeys((frames.opt, frames.min))
+    recorded = []
+    if reference is not None:
+        recorded.append(Recorded(reference["spectrogram"], reference["stems"]))
+        del lengths[frames.opt]
     mixtures = [recorded_mixture(config.stft, config.channels, length) for length in lengths]
-    return [Recorded(mixture, pytorch_stems(model, mixture)) for mixture in mixtures]
+    return [*recorded, *(Recorded(mixture, pytorch_stems(model, mixture)) for mixture in mixtures)]
 
 
 def verify(
@@ -74,24 +81,14 @@ def verify(
     if precision == "bf16":
         report("PyTorch in bfloat16 on the recorded input")
         typed = prepared(model, frames, precision, scan, target)
-        typed_worst = check(_Typed(typed), recorded, precision, in_batches=False)
+        typed_worst = check(TorchBackend(typed), recorded, precision, in_batches=False)
         worst = max(worst, typed_worst, key=lambda each: each.max_error)
         executor = f"torch {torch.__version__.split('+')[0]}, CPU, bfloat16; the graph in {executor}, held in float32"
     return parity_record(worst, recorded, executor, precision)
 
 
-class _Typed:
-    """A network in PyTorch, to be checked like a backend."""
-
-    def __init__(self, model: BandSplitSeparator) -> None:
-        self.model = model
-
-    def run(self, mixture: Float) -> Float:
-        return pytorch_stems(self.model, mixture)
-
-
 def check(
-    backend: Backend | _Typed, recorded: list[Recorded], precision: str, in_batches: bool, least_batch: int = 1
+    backend: Backend, recorded: list[Recorded], precision: str, in_batches: bool, least_batch: int = 1
 ) -> Difference:
     """The largest difference from PyTorch. Raises ExportError where one is beyond the tolerance of `precision`."""
     tolerance, required = TOLERANCES[precision]
@@ -113,7 +110,7 @@ def check(
         hint = "; activations may leave the range of float16, try bf16" if precision == "fp16" else ""
         raise ExportError(f"{error}{hint}: nothing was written") from error
     for each in found:
-        if each.max_error > tolerance or (each.snr_db is not None and each.snr_db < required):
+        if not each.within(precision):
             raise ExportError(
                 f"the {precision} engine differs from PyTorch by {each.max_error:.1e} of the peak "
                 f"(at most {tolerance:.0e}), SNR {each.snr_db:.0f} dB "

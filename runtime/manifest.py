@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import types
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from runtime.errors import ManifestError
+from runtime.manifest_fields import REMEDY, read_fields
 
 FORMAT = "bsmamba2-engine"
-VERSION = 2
+VERSION = 3
 METADATA_KEY = "bsmamba2.manifest"  # of the copy in an ONNX file's metadata_props
 MAX_JSON_BYTES = 1_000_000
 
@@ -125,6 +124,7 @@ class Manifest:
     target: str
     input: Tensor
     output: Tensor
+    probes: list[Tensor]  # further outputs, of an engine exported to be compared stage by stage; else none
     checkpoint: Origin
     onnx: EngineFile | None  # None in the copies inside the files
     plan: Plan | None  # None where no plan was built
@@ -159,24 +159,29 @@ class Manifest:
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ManifestError(f"{where}: not JSON ({error}): {_REMEDY}") from error
+            raise ManifestError(f"{where}: not JSON ({error}): {REMEDY}") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ManifestError(f"{where}: not the manifest of a bsmamba2 engine: {_REMEDY}")
+            raise ManifestError(f"{where}: not the manifest of a bsmamba2 engine: {REMEDY}")
         if data.get("version") != VERSION:
             raise ManifestError(
-                f"{where}: manifest version {data.get('version')!r}, this release reads version {VERSION}: {_REMEDY}"
+                f"{where}: manifest version {data.get('version')!r}, this release reads version {VERSION}: {REMEDY}"
             )
-        manifest = _read(cls, data, where, "")
+        manifest = read_fields(cls, data, where)
         _check(manifest, where)
         return manifest
+
+
+def probe_tensors(model: Model, length: int | str) -> list[Tensor]:
+    """The outputs `bsm-export --probe` adds after `stems`, for chunks of `length` frames."""
+    mask: list[int | str] = ["batch", len(model.stems), length, sum(model.bands), model.channels, 2]
+    features: list[int | str] = ["batch", length, len(model.bands), model.dim]
+    names = ["band_features", *(f"layer_{i + 1}" for i in range(model.depth))]
+    return [Tensor("mask", "float32", mask), *(Tensor(name, "float32", features) for name in names)]
 
 
 def _compact(manifest: Manifest) -> str:
     """JSON in few characters: TensorRT keeps 4095 of a network's name."""
     return json.dumps(asdict(manifest), separators=(",", ":"))
-
-
-_REMEDY = "export the engine again with bsm-export"
 
 
 def manifest_path(engine: Path) -> Path:
@@ -197,12 +202,12 @@ def read_manifest(engine: Path) -> Manifest:
         text = raw.decode("utf-8")
     except FileNotFoundError as error:
         raise ManifestError(
-            f"{engine}: its manifest {path.name} is missing: copy it beside the engine, or {_REMEDY}"
+            f"{engine}: its manifest {path.name} is missing: copy it beside the engine, or {REMEDY}"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read ({error}): {_REMEDY}") from error
+        raise ManifestError(f"{path}: cannot be read ({error}): {REMEDY}") from error
     if len(raw) > MAX_JSON_BYTES:
-        raise ManifestError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no manifest is: {_REMEDY}")
+        raise ManifestError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no manifest is: {REMEDY}")
     manifest = Manifest.from_json(text, str(path))
     is_plan = engine.suffix.lower() == ".plan"
     described = (manifest.plan.file if manifest.plan else None) if is_plan else manifest.onnx
@@ -223,7 +228,7 @@ def read_manifest(engine: Path) -> Manifest:
 
 
 def _remedy(is_plan: bool, engine: Path) -> str:
-    return rebuild_remedy(engine) if is_plan else _REMEDY
+    return rebuild_remedy(engine) if is_plan else REMEDY
 
 
 def rebuild_remedy(plan: Path, option: str = "") -> str:
@@ -239,57 +244,13 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-T = TypeVar("T")
-
-
-def _read(cls: type[T], data: Any, where: str, key: str) -> T:
-    """An instance of the dataclass `cls` from a JSON object with exactly its keys."""
-    if not isinstance(data, dict):
-        raise ManifestError(
-            f"{where}: {key.rstrip('.') or 'the whole'} is {_shown(data)}: expected an object; {_REMEDY}"
-        )
-    hints = get_type_hints(cls)
-    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    for name in names:
-        if name not in data:
-            raise ManifestError(f"{where}: key {key}{name} is missing: {_REMEDY}")
-    for name in data:
-        if name not in names:
-            raise ManifestError(f"{where}: key {key}{name} is not known: {_REMEDY}")
-    return cls(**{name: _value(hints[name], data[name], where, key + name) for name in names})
-
-
-def _value(kind: Any, value: Any, where: str, key: str) -> Any:
-    if isinstance(kind, types.UnionType):
-        if value is None and type(None) in get_args(kind):
-            return None
-        for option in get_args(kind):
-            if is_dataclass(option) or isinstance(value, option):
-                return _value(option, value, where, key)
-    elif is_dataclass(kind) and isinstance(kind, type):
-        return _read(kind, value, where, key + ".")
-    elif get_origin(kind) is list and isinstance(value, list):
-        return [_value(get_args(kind)[0], item, where, f"{key}[{i}]") for i, item in enumerate(value)]
-    elif get_origin(kind) is dict and isinstance(value, dict):
-        return {str(name): _value(get_args(kind)[1], item, where, f"{key}.{name}") for name, item in value.items()}
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    raise ManifestError(f"{where}: key {key} is {_shown(value)}: expected {kind}; {_REMEDY}")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _check(m: Manifest, where: str) -> None:
     """Refuse a manifest whose parts contradict each other or the engine contract."""
     bins, stems, channels = m.bins, len(m.model.stems), m.model.channels
     frames: int | str = m.frames.opt if m.frames.min == m.frames.max else "frames"
     rules = {
         "model.channels is 1 or 2": channels in (1, 2),
+        "model.depth is from 1 to 128": 1 <= m.model.depth <= 128,
         "model.stems are distinct names": 0 < stems == len(set(m.model.stems)) and all(map(_is_name, m.model.stems)),
         "model.bands add up to the bins of the STFT": sum(m.model.bands) == bins and min(m.model.bands) > 0,
         "stft is a centred, reflected STFT with a Hann window as long as n_fft": (
@@ -306,6 +267,9 @@ def _check(m: Manifest, where: str) -> None:
         "output is the contract's": (
             m.output == Tensor(OUTPUT_NAME, "float32", ["batch", stems, frames, bins, channels, 2])
         ),
+        "probes are none or the contract's": (
+            not m.probes or (m.model.depth <= 128 and m.probes == probe_tensors(m.model, frames))
+        ),
         "parity is within its tolerance": 0 <= m.parity.max_error <= m.parity.tolerance < 1 and m.parity.rms_error >= 0,
         f"precision is one of {', '.join(PRECISIONS)}": m.precision in PRECISIONS,
         f"scan is one of {', '.join(SCANS)}": m.scan in SCANS,
@@ -321,7 +285,7 @@ def _check(m: Manifest, where: str) -> None:
     }
     for rule, holds in rules.items():
         if not holds:
-            raise ManifestError(f"{where}: contradicts itself, expected that {rule}: {_REMEDY}")
+            raise ManifestError(f"{where}: contradicts itself, expected that {rule}: {REMEDY}")
 
 
 def _is_name(stem: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from runtime.errors import OptionError
@@ -18,7 +18,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 62rem; m
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: .8rem 0; } th, td { padding: .3rem .8rem; text-align: right; }
 th { border-bottom: 2px solid #8c959f; vertical-align: bottom; } td { border-bottom: 1px solid #d8dee4; }
-th:first-child, td:first-child { text-align: left; } td { font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child, .text { text-align: left; }
+td:not(:first-child, .text) { white-space: nowrap; } td { font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; } figcaption, .note { color: #57606a; font-size: .9rem; }
 .good { color: #116329; font-weight: 600; } .bad { color: #b42318; font-weight: 600; }
 """
@@ -38,7 +39,9 @@ def page(title: str, summary: str, parts: Iterable[Markup]) -> str:
     """The whole document: a heading, one paragraph that says what came out, then `parts`."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_escaped(title)}</title>'
     body = "\n".join([f"<h1>{_escaped(title)}</h1>", f"<p>{_escaped(summary)}</p>", *parts])
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    )
 
 
 def heading(text: str) -> Markup:
@@ -54,11 +57,16 @@ def verdict(good: bool, text: str) -> Markup:
     return Markup(f'<span class="{"good" if good else "bad"}">{_escaped(text)}</span>')
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
-    """The first column is flush left, the others flush right."""
-    top = "".join(f"<th>{_escaped(cell)}</th>" for cell in header)
-    lines = ("".join(f"<td>{_escaped(cell)}</td>" for cell in row) for row in rows)
-    return Markup(f"<table><tr>{top}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], text: Collection[int] = ()) -> Markup:
+    """The first column and those numbered in `text` are flush left, the others flush right."""
+
+    def line(kind: str, cells: Sequence[object]) -> str:
+        marks = (' class="text"' if i in text else "" for i in range(len(cells)))
+        return "".join(f"<{kind}{mark}>{_escaped(cell)}</{kind}>" for mark, cell in zip(marks, cells, strict=True))
+
+    top = line("th", header)
+    lines = (line("td", row) for row in rows)
+    return Markup(f"<table><tr>{top}</tr>" + "".join(f"<tr>{cells}</tr>" for cells in lines) + "</table>")
 
 
 def picture(figure: Figure, caption: str, alt: str) -> Markup:

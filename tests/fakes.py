@@ -1,12 +1,16 @@
-"""An engine's manifest, and a separator around an engine whose effect is known."""
+"""An engine's manifest, a reference for it, and a separator around an engine whose effect is known."""
 
 from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from runtime import Separator
 from runtime.backends.fake import FakeBackend
 from runtime.manifest import FORMAT, VERSION, Manifest
+from runtime.reference import Reference, shapes
+from runtime.stft import Stft
 
 
 def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -> dict:
@@ -38,6 +42,7 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
         "target": "cpu",
         "input": {"name": "mixture", "dtype": "float32", "shape": ["batch", frames, 1025, channels, 2]},
         "output": {"name": "stems", "dtype": "float32", "shape": ["batch", len(stems), frames, 1025, channels, 2]},
+        "probes": [],
         "checkpoint": {"file": "x.ckpt", "sha256": "0" * 64, "layout": "state_dict", "weights": "raw"},
         "onnx": None,
         "plan": None,
@@ -69,3 +74,16 @@ def separator_of(
     data = manifest_data(stems=names, channels=channels, sample_rate=sample_rate, frames=frames)
     manifest = Manifest.from_json(json.dumps(data), "a test")
     return Separator(FakeBackend(gains, function), manifest, overlap, batch)
+
+
+def reference_for(manifest: Manifest) -> Reference:
+    """Noise through a network of random masks; what comes before the masks is random, too."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes(manifest).items()}
+    stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
+    arrays["waveform"] *= 0.1
+    arrays["spectrogram"] = stft.forward(arrays["waveform"])
+    mask, mixture = (arrays[name].view(np.complex64) for name in ("mask", "spectrogram"))
+    arrays["stems"] = (mask * mixture[:, None]).view(np.float32)
+    arrays["stem_waveforms"] = stft.inverse(arrays["stems"])
+    return Reference(manifest.checkpoint.sha256, manifest.checkpoint.weights, arrays)

@@ -21,12 +21,11 @@ from export.build import plan_build
 from export.engine import export_engine, only
 from export.errors import ExportError
 from export.record import pytorch_stems, recorded_mixture
-from export.verify import TOLERANCES
 from runtime.backends import Backend, open_backend
 from runtime.errors import EngineError
 from runtime.gpu import Gpu, find_gpu
 from runtime.manifest import FLAVOURS, Range, read_manifest
-from runtime.parity import difference
+from runtime.parity import TOLERANCES, difference
 
 pytestmark = pytest.mark.gpu
 

@@ -14,14 +14,23 @@ NOT_FOR = {
     "runtime": {"torch", "bsmamba2", "export", "onnx", "onnxscript", "safetensors", "yaml"},
     "bsmamba2": {"runtime", "export", "onnx", "onnxruntime", "soundfile", "typer"},
 }
-# export may describe, check and report an engine with the runtime; it separates no songs.
+# export may describe, check, compare and report an engine with the runtime.
 EXPORT_MAY_USE = {
     "runtime": {"manifest"},
-    "runtime.backends": {"Backend"},
+    "runtime.audio": {"Song", "read_song", "resample"},
+    "runtime.backends": {"Backend", "DEVICES", "Done", "open_backend"},
     "runtime.backends.cuda": {"load_cudart"},
     "runtime.backends.onnxruntime": None,
     "runtime.backends.plan_checks": {"check_gpu", "check_version"},
     "runtime.backends.tensorrt": None,
+    "runtime.bench.contenders": None,
+    "runtime.bench.machine": None,
+    "runtime.bench.measure": None,
+    "runtime.bench.page": None,
+    "runtime.bench.results": None,
+    "runtime.bench.schema": None,
+    "runtime.bench.text": None,
+    "runtime.chunks": {"ChunkPlan"},
     "runtime.command": None,
     "runtime.errors": None,
     "runtime.evaluate": None,
@@ -29,7 +38,13 @@ EXPORT_MAY_USE = {
     "runtime.gpu": None,
     "runtime.manifest": None,
     "runtime.parity": None,
+    "runtime.parity_report": None,
     "runtime.plan_header": None,
+    "runtime.reference": None,
+    "runtime.replay": None,
+    "runtime.report": {"new_figure"},
+    "runtime.separator": {"Separator"},
+    "runtime.song_parity": None,
     "runtime.stft": None,
 }
 

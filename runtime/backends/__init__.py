@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,15 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Probing(Protocol):
+    """A backend that can give what its engine computes on the way."""
+
+    def run_probes(self, mixture: Float) -> dict[str, Float]:
+        """[b, t, f, c, 2] -> every output of the engine by name, `stems` among them. Raises EngineError."""
+        ...
+
+
 class Done:
     """What a backend that works at once gives for a submission."""
 
@@ -71,7 +80,7 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
         backend = OnnxRuntimeBackend(
             engine, threads, device, lean=manifest.target == "gpu", precision=manifest.precision
         )
-        backend.require(manifest.input, manifest.output, manifest.inside_onnx())
+        backend.require(manifest.input, manifest.output, manifest.inside_onnx(), manifest.probes)
         return backend
     if suffix == ".plan":
         if device == "cpu":

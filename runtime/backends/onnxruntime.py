@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -59,8 +60,8 @@ class OnnxRuntimeBackend:
             options.intra_op_num_threads = threads
         self._session, provider = self._open(options, "cpu" if threads is not None else device, precision)
         self.name = f"onnxruntime {ort.__version__}, {provider.removesuffix('ExecutionProvider')}"
-        (self._output,) = self._tensors(self._session.get_outputs())
-        (self._input,) = self._tensors(self._session.get_inputs())
+        self._inputs = self._tensors(self._session.get_inputs())
+        self._outputs = self._tensors(self._session.get_outputs())  # the first is the stems, others are probes
 
     def _open(self, options: ort.SessionOptions, device: str, precision: str) -> tuple[ort.InferenceSession, str]:
         """A session and the provider that runs it."""
@@ -110,19 +111,25 @@ class OnnxRuntimeBackend:
         return session, provider
 
     def _tensors(self, values: list[ort.NodeArg]) -> list[Tensor]:
-        if len(values) != 1:
-            names = [value.name for value in values]
-            raise EngineError(f"{self._engine}: takes or gives {names}: expected one tensor in and one out")
         return [Tensor(value.name, value.type, list(value.shape)) for value in values]
 
-    def require(self, mixture: Tensor, stems: Tensor, manifest_copy: str) -> None:
-        """Raise EngineError unless the engine has the input and output its manifest says, and carries that manifest."""
-        for found, expected in ((self._input, mixture), (self._output, stems)):
-            if found != Tensor(expected.name, "tensor(float)", expected.shape):
+    def require(self, mixture: Tensor, stems: Tensor, manifest_copy: str, probes: Sequence[Tensor] = ()) -> None:
+        """Raise EngineError unless the engine has the input and outputs its manifest says, and carries that manifest.
+
+        `probes` are the outputs expected after `stems`.
+        """
+        for given, wanted in ((self._inputs, [mixture]), (self._outputs, [stems, *probes])):
+            if len(given) != len(wanted):
                 raise EngineError(
-                    f"{self._engine}: has {found.name} {found.dtype} {found.shape}, its manifest says {expected.name} "
-                    f"{expected.dtype} {expected.shape}: export the engine again with bsm-export"
+                    f"{self._engine}: has {', '.join(each.name for each in given)}, its manifest says "
+                    f"{', '.join(each.name for each in wanted)}: export the engine again with bsm-export"
                 )
+            for found, expected in zip(given, wanted, strict=True):
+                if found != Tensor(expected.name, "tensor(float)", expected.shape):
+                    raise EngineError(
+                        f"{self._engine}: has {found.name} {found.dtype} {found.shape}, its manifest says "
+                        f"{expected.name} {expected.dtype} {expected.shape}: export the engine again with bsm-export"
+                    )
         inside = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if inside != manifest_copy:
             raise ManifestError(
@@ -131,11 +138,21 @@ class OnnxRuntimeBackend:
             )
 
     def run(self, mixture: NDArray[np.float32]) -> NDArray[np.float32]:
+        (stems,) = self._fetch(mixture, [self._outputs[0].name])
+        return stems
+
+    def run_probes(self, mixture: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """[b, t, f, c, 2] -> every output by name: `stems` and, of an engine that has them, the probes."""
+        names = [each.name for each in self._outputs]
+        return dict(zip(names, self._fetch(mixture, names), strict=True))
+
+    def _fetch(self, mixture: NDArray[np.float32], names: list[str]) -> list[NDArray[np.float32]]:
         try:
-            (stems,) = self._session.run([self._output.name], {self._input.name: np.ascontiguousarray(mixture)})
+            out: list[NDArray[np.float32]] = self._session.run(
+                names, {self._inputs[0].name: np.ascontiguousarray(mixture)}
+            )
         except Exception as error:
             raise EngineError(f"ONNX Runtime failed on a batch of {mixture.shape[0]} ({_first_line(error)})") from error
-        out: NDArray[np.float32] = stems
         return out
 
     def submit(self, mixture: NDArray[np.float32]) -> Done:

@@ -99,7 +99,7 @@ def test_unknown_keys_are_refused():
     ("path", "value", "message"),
     [
         ("format", "another", "not the manifest of a bsmamba2 engine"),
-        ("version", 99, "manifest version 99, this release reads version 2: export the engine again"),
+        ("version", 99, "manifest version 99, this release reads version 3: export the engine again"),
         ("model.channels", 3, "model.channels is 1 or 2"),
         ("model.stems", [], "distinct names"),
         ("model.stems", ["../../etc/passwd"], "distinct names"),
@@ -114,6 +114,7 @@ def test_unknown_keys_are_refused():
         ("batch.max", 0, "batch is a range"),
         ("input.shape", ["batch", 11, 1025, 2, 3], "input is the contract's"),
         ("output.name", "vocals", "output is the contract's"),
+        ("probes", [{"name": "mask", "dtype": "float32", "shape": ["batch"]}], "probes are none or the contract's"),
         ("parity.max_error", float("nan"), "parity is within its tolerance"),
         ("parity.max_error", 0.9, "parity is within its tolerance"),
         ("precision", "int4", "precision is one of fp32, fp16, bf16"),

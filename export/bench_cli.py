@@ -1,0 +1,235 @@
+"""`bsm-bench`: engines against each other and against PyTorch."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from export.bench_torch import TorchContender
+from export.products import ProductsContender
+from runtime.backends import DEVICES
+from runtime.bench.contenders import Contender, EngineContender, Work, engine_name
+from runtime.bench.machine import describe_machine
+from runtime.bench.measure import Entry, measure
+from runtime.bench.page import as_html
+from runtime.bench.results import Bench, Outcome, require_faster
+from runtime.bench.schema import as_json
+from runtime.bench.text import as_text
+from runtime.command import printable, run_command
+from runtime.errors import OptionError
+from runtime.manifest import Manifest, Range, read_manifest
+from runtime.report import new_figure
+
+MOST = 100_000  # of rounds, frames or chunks
+
+app = typer.Typer(add_completion=False)
+
+ENGINES = "NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it; the first is compared with all others."
+CKPT = "Checkpoint the first engine was made from: PyTorch takes part, too."
+COMPILE = "With --ckpt: torch.compile as well (minutes, and a C++ compiler)."
+FRAMES = "STFT frames of a chunk; several, as 401,801,1601, are measured one after the other."
+BATCH = "Chunks at a time; several, as 1,2,4, are measured one after the other."
+PRODUCTS = "Measure the engines' matrix products alone, the limit of this machine."
+FASTER = "Exit with 1 unless the first engine is faster than this contender, such as torch."
+REPORT = "Write a page with pictures, one self-contained file."
+
+
+@app.command()
+def bench(
+    engines: Annotated[list[Path], typer.Argument(metavar="ENGINE...", help=ENGINES)],
+    ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Its configuration, if not in the checkpoint.")
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
+    frames: Annotated[
+        str | None, typer.Option(metavar="N,...", help=FRAMES, show_default="what the engine was made for")
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="N,...", help=BATCH, show_default="what the engine was made for")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Runs of each contender that count.")] = 5,
+    warmup: Annotated[int, typer.Option(help="Runs of each contender before them.")] = 2,
+    device: Annotated[
+        str, typer.Option(metavar="|".join(DEVICES), help="Where it runs; auto takes what is installed and starts.")
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
+    products: Annotated[bool, typer.Option("--products/--no-products", help=PRODUCTS)] = True,
+    require_faster_than: Annotated[str | None, typer.Option(metavar="CONTENDER", help=FASTER)] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the figures.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> int:
+    """Time each ENGINE, and with --ckpt PyTorch, in turns: cold start, runs, memory, stages, the machine's limit."""
+    _check_count("--rounds", rounds, 1)
+    _check_count("--warmup", warmup, 0)
+    _check_torch(ckpt, config, compiled)
+    _check_output("--json", json_file)
+    if report is not None:
+        new_figure(1, 1)  # refuses now, without matplotlib, rather than after minutes
+    _check_output("--report", report)
+    sizes = Sizes(_numbers("--frames", frames), _numbers("--batch", batch))
+    with tempfile.TemporaryDirectory(prefix="bsm-bench-") as folder:
+        entries = _engines(engines, sizes, threads, device, products, Path(folder))
+        if ckpt is not None:
+            entries += _torch(ckpt, config, compiled, entries[0], engines[0], sizes, threads, device)
+        _check_required(require_faster_than, [each.contender.name for each in entries])
+        machine = describe_machine()  # before: its load is not ours
+        outcomes = _measure(entries, rounds, warmup)
+    required = None if require_faster_than is None else require_faster(outcomes, require_faster_than)
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    done = Bench(created, rounds, warmup, threads, device, machine, outcomes, required)
+    print("\n".join(printable(line) for line in as_text(done).splitlines()))
+    for path, text in ((json_file, as_json), (report, as_html)):
+        if path is not None:
+            _write(path, text(done))
+            print(f"wrote {printable(str(path))}")
+    if required is not None:
+        print(printable(required.text))
+    return 0 if required is None or required.met else 1
+
+
+class Sizes:
+    """What --frames and --batch ask for: one value is for all that is measured, several are a sweep."""
+
+    def __init__(self, frames: list[int], batches: list[int]) -> None:
+        self._frames, self._batches = frames, batches
+
+    def work(self, manifest: Manifest) -> Work:
+        """What the contenders are compared on."""
+        frames = self._frames[0] if len(self._frames) == 1 else manifest.frames.opt
+        batch = self._batches[0] if len(self._batches) == 1 else manifest.batch.opt
+        return Work.of(manifest, frames, batch)
+
+    def sweep(self, manifest: Manifest) -> list[Work]:
+        """Every other length at the compared batch, and every other batch at the compared length."""
+        main = self.work(manifest)
+        lengths = [Work.of(manifest, each, main.batch) for each in self._frames]
+        batches = [Work.of(manifest, main.frames, each) for each in self._batches]
+        return [each for each in dict.fromkeys([*lengths, *batches]) if each != main]
+
+    def check(self, engine: Path, manifest: Manifest) -> None:
+        """Raise OptionError for what the engine does not take."""
+        for option, values, allowed, what in (
+            ("--frames", self._frames, manifest.frames, "frames"),
+            ("--batch", self._batches, manifest.batch, "chunks at a time"),
+        ):
+            for value in values:
+                if not allowed.min <= value <= allowed.max:
+                    raise OptionError(f"{option} {value}: {engine} takes {_range(allowed)} {what}")
+
+
+def _range(allowed: Range) -> str:
+    return f"{allowed.min}" if allowed.min == allowed.max else f"{allowed.min} to {allowed.max}"
+
+
+def _engines(
+    paths: list[Path], sizes: Sizes, threads: int | None, device: str, products: bool, folder: Path
+) -> list[Entry]:
+    entries: list[Entry] = []
+    for path in paths:
+        manifest = read_manifest(path)
+        sizes.check(path, manifest)
+        name = engine_name(path, paths, {each.contender.name for each in entries})
+        work = sizes.work(manifest)
+        contender = EngineContender(name, path, work, threads, device, folder)
+        limit: Contender | str | None = _limit(name, path, work, threads, folder) if products else None
+        entries.append(Entry(contender, "engine", manifest.precision, limit, sizes.sweep(manifest)))
+    return entries
+
+
+def _limit(name: str, path: Path, work: Work, threads: int | None, folder: Path) -> Contender | str:
+    if path.suffix.lower() == ".plan":
+        return "they are measured for ONNX engines only"
+    if _is_missing("onnx"):
+        return "needs onnx (pip install 'bsmamba2[export]')"
+    return ProductsContender(f"matrix products of {name}", path, work, threads, folder)
+
+
+def _torch(
+    ckpt: str,
+    config: Path | None,
+    compiled: bool,
+    first: Entry,
+    engine: Path,
+    sizes: Sizes,
+    threads: int | None,
+    device: str,
+) -> list[Entry]:
+    """PyTorch on the work of the first engine."""
+    manifest, work = read_manifest(engine), first.contender.work
+    entries = []
+    for name in ["torch", "torch.compile"] if compiled else ["torch"]:
+        contender = TorchContender(
+            name, ckpt, config, engine, manifest, work, threads, device, compiled=name == "torch.compile"
+        )
+        entries.append(Entry(contender, name, "fp32", None, sizes.sweep(manifest)))
+    return entries
+
+
+def _measure(entries: Sequence[Entry], rounds: int, warmup: int) -> list[Outcome]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return measure(entries, rounds=rounds, warmup=warmup)
+    with console.status("starting") as status:
+        return measure(entries, rounds=rounds, warmup=warmup, report=lambda step: status.update(printable(step)))
+
+
+def _numbers(option: str, text: str | None) -> list[int]:
+    parts = [] if text is None else text.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) < 8 and int(part) > 0 for part in parts):
+        raise OptionError(f"{option} {text}: expected a number, or several, such as 1,2,4")
+    return sorted({int(part) for part in parts})
+
+
+def _check_count(option: str, value: int, least: int) -> None:
+    if not least <= value <= MOST:
+        raise OptionError(f"{option} {value}: expected {least} to {MOST}")
+
+
+def _is_missing(package: str) -> bool:
+    return (package in sys.modules and sys.modules[package] is None) or find_spec(package) is None
+
+
+def _check_torch(ckpt: str | None, config: Path | None, compiled: bool) -> None:
+    if ckpt is None and (config is not None or compiled):
+        raise OptionError(f"{'--compile' if compiled else '--config'}: goes with --ckpt only")
+    for package in ("torch", "safetensors", "yaml"):
+        if ckpt is not None and _is_missing(package):
+            raise OptionError(f"--ckpt: {package} is not installed: pip install 'bsmamba2[export]'")
+
+
+def _check_required(name: str | None, contenders: list[str]) -> None:
+    if name is not None and name not in contenders[1:]:
+        others = f"expected {' or '.join(contenders[1:])}" if contenders[1:] else "there is no other: give --ckpt"
+        raise OptionError(f"--require-faster-than {name}: is not one of the other contenders: {others}")
+
+
+def _check_output(option: str, path: Path | None) -> None:
+    """Refuse now what could not be written after minutes of work. Raises OptionError."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise OptionError(f"{option} {path}: expected the name of a file in a folder that exists")
+
+
+def _write(path: Path, text: str) -> None:
+    """By way of a file beside it, so that `path` is never half written."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bsm-bench-") as folder:
+        part = Path(folder) / "part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+
+
+def main() -> None:
+    run_command(app, "bsm-bench")
+
+
+if __name__ == "__main__":
+    main()

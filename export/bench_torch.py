@@ -1,0 +1,104 @@
+"""The network in PyTorch as a contender, run eagerly or by torch.compile."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.bench.contenders import Mixtures, Work
+from runtime.errors import OptionError
+from runtime.manifest import Manifest, Stft
+
+if TYPE_CHECKING:
+    import torch
+
+    from bsmamba2.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class TorchContender:
+    """A checkpoint's network, on the device that the engine it is compared with takes."""
+
+    name: str
+    ckpt: str
+    config: Path | None
+    engine: Path  # must hold the same network, or nothing is compared
+    manifest: Manifest  # of the engine
+    work: Work
+    threads: int | None
+    device: str
+    compiled: bool
+
+    @property
+    def optional(self) -> bool:
+        """Compiling needs a C++ compiler and may fail; the others are measured all the same."""
+        return self.compiled
+
+    def open(self) -> TorchSession:
+        if self.compiled:  # one process, or those that compile might outlive this one
+            os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+        import torch
+
+        from bsmamba2.checkpoint import load_checkpoint
+        from bsmamba2.errors import BsmambaError
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        try:
+            checkpoint = load_checkpoint(self.ckpt, self.config)
+        except BsmambaError as error:
+            raise OptionError(str(error)) from error
+        self._check(checkpoint)
+        device = torch_device(self.device, self.engine)
+        model = checkpoint.model().to(device)
+        network = torch.compile(model) if self.compiled else model
+        return TorchSession(network, device, Mixtures(self.manifest.bins, self.manifest.model.channels))
+
+    def _check(self, checkpoint: Checkpoint) -> None:
+        """Raise OptionError unless it is a network of the engine's sizes."""
+        from export.describe import model_of
+
+        found = model_of(checkpoint.config, self.manifest.model.parameters), Stft(**asdict(checkpoint.config.stft))
+        if found != (self.manifest.model, self.manifest.stft):
+            model = found[0]
+            raise OptionError(
+                f"{self.ckpt}: is another network than {self.engine}'s ({model.kind}, dim {model.dim}, depth "
+                f"{model.depth}, stems {', '.join(model.stems)}): give the checkpoint, and --config, it was made from"
+            )
+
+
+def torch_device(device: str, engine: Path) -> str:
+    """Where PyTorch runs beside `engine` on `device`: "cpu" or "cuda". Raises OptionError for a GPU it cannot use."""
+    import torch
+
+    on_gpu = device in ("cuda", "tensorrt") or engine.suffix.lower() == ".plan"
+    if device == "auto" and not on_gpu:
+        import onnxruntime
+
+        on_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and torch.cuda.is_available()
+    if on_gpu and not torch.cuda.is_available():
+        raise OptionError("this PyTorch cannot use the GPU: install one built for CUDA, or leave --ckpt out")
+    return "cuda" if on_gpu else "cpu"
+
+
+class TorchSession:
+    def __init__(self, network: Callable[[torch.Tensor], torch.Tensor], device: str, mixtures: Mixtures) -> None:
+        import torch
+
+        version = torch.__version__.split("+")[0]
+        self.executor = f"torch {version}, {'CPU' if device == 'cpu' else torch.cuda.get_device_name()}"
+        self._network, self._device, self._mixtures = network, device, mixtures
+
+    def run(self, work: Work) -> float:
+        """Seconds from the mixture in memory to the stems in memory, as for an engine."""
+        import torch
+
+        mixture = self._mixtures.of(work)
+        start = time.perf_counter()
+        with torch.inference_mode():
+            self._network(torch.from_numpy(mixture).to(self._device)).cpu()
+        return time.perf_counter() - start

@@ -1,0 +1,183 @@
+"""`bsm-parity`: an engine compared with PyTorch, stage by stage."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from bsmamba2.errors import BsmambaError
+from runtime.audio import Song, read_song, resample
+from runtime.backends import DEVICES, open_backend
+from runtime.chunks import ChunkPlan
+from runtime.command import printable, run_command
+from runtime.errors import AudioError, OptionError
+from runtime.manifest import Manifest, Stft, read_manifest, sha256_of
+from runtime.parity_report import Comparison, as_html, as_text
+from runtime.reference import Reference, read_reference, require_origin
+from runtime.replay import replay
+from runtime.report import new_figure
+from runtime.separator import Separator
+from runtime.song_parity import SdrChange, read_true_stems, sdr_changes
+
+if TYPE_CHECKING:
+    from bsmamba2.checkpoint import Checkpoint
+
+Float = NDArray[np.float32]
+
+app = typer.Typer(add_completion=False)
+
+REFERENCE = "What PyTorch computed, by bsm-export --reference."
+CKPT = "Checkpoint the engine was made from: PyTorch computes the reference now."
+AUDIO = "A song to compare on (with --ckpt) and to separate (with --stems)."
+STEMS = "Folder of its true stems, as vocals.wav or vocals.flac: shows the SDR before and after."
+REPORT = "Write a page with pictures, one self-contained file."
+
+
+@app.command()
+def parity(
+    engine: Annotated[Path, typer.Argument(help="NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it.")],
+    reference: Annotated[
+        Path | None, typer.Option(metavar="NAME.npz", help=REFERENCE, show_default="beside the engine")
+    ] = None,
+    ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Its configuration, if not in the checkpoint.")
+    ] = None,
+    audio: Annotated[Path | None, typer.Option(metavar="SONG", help=AUDIO)] = None,
+    stems: Annotated[Path | None, typer.Option(metavar="DIR", help=STEMS)] = None,
+    report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
+    device: Annotated[
+        str, typer.Option(metavar="|".join(DEVICES), help="Where it runs; auto takes what is installed and starts.")
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> int:
+    """Compare what ENGINE computes with what PyTorch does, stage by stage. Exit code 1: not within tolerance."""
+    _check_options(reference, ckpt, config, audio, stems)
+    manifest = read_manifest(engine)
+    beside = engine.with_suffix(".npz")
+    if reference is None and ckpt is None and not beside.exists():
+        raise OptionError(f"{engine}: nothing to compare with: give --reference or --ckpt")
+    if report is not None:
+        _check_report(report)
+    song = None if audio is None else read_song(audio)
+    if song is not None and song.audio.shape[0] > 2:
+        raise AudioError(f"{audio}: {song.audio.shape[0]} channels: expected mono or stereo, mix it down first")
+    truth = None
+    with closing(open_backend(engine, manifest, threads, device)) as backend:
+        if stems is not None and song is not None:
+            truth = read_true_stems(stems, song, Separator(backend, manifest).stems)
+        checkpoint = None if ckpt is None else _checkpoint(ckpt, config, manifest)
+        if reference is not None or checkpoint is None:
+            path = reference or beside
+            recorded, against = read_reference(path, manifest), f"{path}, what PyTorch computed at the export"
+        else:
+            recorded, against = _computed(checkpoint, manifest, song, audio)
+        stages, found = replay(backend, manifest, recorded)
+        sdr: list[SdrChange] = []
+        if truth is not None and song is not None:
+            pytorch = None if checkpoint is None else _pytorch_separator(checkpoint, manifest)
+            sdr = sdr_changes(song, truth, Separator(backend, manifest), pytorch)
+        comparison = Comparison(str(engine), backend.name, against, manifest, stages, sdr)
+        for note in backend.notes:
+            print(printable(note))
+    print("\n".join(printable(line) for line in as_text(comparison).splitlines()))
+    if report is not None:
+        _write(report, as_html(comparison, recorded["spectrogram"], recorded["stems"], found))
+        print(f"wrote {printable(str(report))}")
+    return 0 if comparison.passed else 1
+
+
+def _check_options(
+    reference: Path | None, ckpt: str | None, config: Path | None, audio: Path | None, stems: Path | None
+) -> None:
+    """Refuse options that lack what they need, or would be ignored."""
+    if stems is not None and audio is None:
+        raise OptionError(f"--stems {stems}: are of a song: give it with --audio SONG")
+    if stems is not None and not stems.is_dir():
+        raise OptionError(f"--stems {stems}: is no folder: expected one that holds vocals.wav or the like")
+    if audio is not None and stems is None and (ckpt is None or reference is not None):
+        raise OptionError(f"--audio {audio}: goes with --ckpt, to compare on this song, or with --stems DIR")
+    if config is not None and ckpt is None:
+        raise OptionError("--config: goes with --ckpt only")
+    if reference is not None and ckpt is not None and stems is None:
+        raise OptionError("--reference and --ckpt: give one of them")
+
+
+def _check_report(report: Path) -> None:
+    """Refuse now what could not be written after minutes of work. Raises OptionError."""
+    new_figure(1, 1)
+    if report.is_dir() or not report.parent.is_dir():
+        raise OptionError(f"--report {report}: expected the name of a file in a folder that exists")
+
+
+def _write(report: Path, html: str) -> None:
+    """By way of a file beside it, so that `report` is never half written."""
+    with tempfile.TemporaryDirectory(dir=report.parent, prefix=".bsm-parity-") as folder:
+        part = Path(folder) / "report.html"
+        part.write_text(html, encoding="utf-8")
+        part.replace(report)
+
+
+def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest) -> Checkpoint:
+    """The checkpoint, once it is known to be the engine's. Raises OptionError, BsmambaError."""
+    try:
+        from bsmamba2.checkpoint import load_checkpoint
+        from export.describe import model_of
+    except ImportError as error:
+        raise OptionError(f"--ckpt: {error.name} is not installed: pip install 'bsmamba2[export]'") from error
+
+    checkpoint = load_checkpoint(ckpt, config, manifest.checkpoint.weights)
+    require_origin(ckpt, sha256_of(checkpoint.path), checkpoint.weights, manifest)
+    found = model_of(checkpoint.config, manifest.model.parameters), Stft(**asdict(checkpoint.config.stft))
+    if found != (manifest.model, manifest.stft):
+        raise OptionError(f"{ckpt}: is read as another network than the engine's: give the --config it was made with")
+    return checkpoint
+
+
+def _computed(
+    checkpoint: Checkpoint, manifest: Manifest, song: Song | None, audio: Path | None
+) -> tuple[Reference, str]:
+    """A reference computed now, on the loudest chunk of `song` or on the recorded waveform, and what it is."""
+    from export.record import recorded_wave
+    from export.reference import reference_of
+
+    if song is None:
+        wave = recorded_wave(checkpoint.config.stft, checkpoint.config.channels, manifest.frames.opt)
+        where = "the recorded waveform"
+    else:
+        wave, start = _loudest_chunk(song, manifest)
+        where = f"{audio}, its loudest chunk, from {start:.1f} s on"
+    return reference_of(checkpoint.model(), checkpoint, wave), f"PyTorch with {checkpoint.path.name} on {where}"
+
+
+def _loudest_chunk(song: Song, manifest: Manifest) -> tuple[Float, float]:
+    """The loudest of the chunks of a song, many of which begin with silence, [1, c, samples]; its start in s."""
+    rate, channels = manifest.stft.sample_rate, manifest.model.channels
+    wave = resample(song.audio, song.sample_rate, rate)
+    if len(wave) < channels:
+        wave = np.repeat(wave, channels, axis=0)
+    plan = ChunkPlan.of(wave.shape[1], manifest.chunk_samples, 0)
+    best = max(range(len(plan)), key=lambda i: float(np.square(plan.cut(wave, i), dtype=np.float64).sum()))
+    return plan.cut(wave, best)[None, :channels], plan.start(best) / rate
+
+
+def _pytorch_separator(checkpoint: Checkpoint, manifest: Manifest) -> Separator:
+    from export.torch_backend import TorchBackend
+
+    return Separator(TorchBackend(checkpoint.model()), manifest)
+
+
+def main() -> None:
+    run_command(app, "bsm-parity", mistakes=(BsmambaError,))
+
+
+if __name__ == "__main__":
+    main()

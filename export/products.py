@@ -1,0 +1,192 @@
+"""An engine's matrix products, found by running it once under a profiler, and computed alone.
+
+What an engine takes beyond their time goes into moving data, elementwise operations and starting nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.bench.contenders import Mixtures, Work
+from runtime.bench.results import Product, ProductTime
+from runtime.errors import EngineError
+from runtime.manifest import INPUT_NAME, read_manifest
+
+OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}
+TYPES = {"float": np.float32, "float16": np.float16, "double": np.float64}  # ONNX Runtime's names
+SAMPLE_SECONDS, MOST_RUNS = 0.01, 20  # of one product in a round: as long, unless that takes more runs than these
+
+
+@dataclass(frozen=True)
+class ProductsContender:
+    """The products of an ONNX engine, all of its own sizes, on the CPU."""
+
+    name: str
+    path: Path
+    work: Work
+    threads: int | None
+    folder: Path  # for the profile
+    optional: bool = True
+
+    def open(self) -> ProductsSession:
+        manifest = read_manifest(self.path)
+        mixture = Mixtures(manifest.bins, manifest.model.channels).of(self.work)
+        events = profile(self.path, {INPUT_NAME: mixture}, self.threads, self.folder)
+        return ProductsSession(products_of(events), self.threads)
+
+
+def profile(
+    engine: Path | bytes, inputs: dict[str, np.ndarray], threads: int | None, folder: Path
+) -> list[dict[str, Any]]:
+    """ONNX Runtime's events of one run on the CPU, those of nodes inside of Scans and Loops once an iteration."""
+    import onnxruntime as ort
+
+    options = _options(threads)
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    session = ort.InferenceSession(engine, options, ["CPUExecutionProvider"])
+    session.run(None, inputs)
+    path = Path(session.end_profiling())
+    try:
+        events: list[dict[str, Any]] = json.loads(path.read_text())
+    finally:
+        path.unlink()
+    return events
+
+
+def products_of(events: Iterable[dict[str, Any]]) -> Counter[Product]:
+    """The products among a profile's events, and how often each was computed. Raises EngineError for none."""
+    found: Counter[Product] = Counter()
+    for event in events:
+        args = event.get("args", {})
+        is_kernel = event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+        if is_kernel and args.get("op_name") in OPERATORS:
+            inputs = [next(iter(each.items())) for each in args["input_type_shape"]]
+            (out,) = next(iter(args["output_type_shape"])).values()
+            found[_product(args["op_name"], inputs, tuple(out))] += 1
+    if not found:
+        raise EngineError("the engine computes no matrix products")
+    return found
+
+
+def _product(operator: str, inputs: list[tuple[str, list[int]]], out: tuple[int, ...]) -> Product:
+    """A product of the same sizes, nothing transposed.
+
+    A weight laid out beforehand is no input any more: the shapes of what is left tell its sizes. Gemm's bias may
+    come after it.
+    """
+    (dtype, first), rest = inputs[0], [tuple(shape) for _, shape in inputs[1:]]
+    left = tuple(first)
+    m, n = out[-2], out[-1]
+    if operator.endswith("Gemm"):
+        k = math.prod(left) // m
+        weight = not rest or len(rest[0]) != 2 or sorted(rest[0]) != sorted((k, n))
+        return Product((m, k), (k, n), weight, dtype)
+    if not rest:
+        k = math.prod(left) * n // math.prod(out)
+        return Product((*out[:-1], k), (k, n), True, dtype)
+    right = rest[0]
+    k = next((k for k in (left[-1], left[-2]) if _fits(left, m, k) and _fits(right, k, n)), 0)
+    if k and np.broadcast_shapes(left[:-2], right[:-2]) == out[:-2]:
+        return Product((*left[:-2], m, k), (*right[:-2], k, n), False, dtype)
+    k = math.prod(left) // math.prod(out[:-1])  # the batch is transposed, too
+    return Product((*out[:-1], k), (*out[:-2], k, n), False, dtype)
+
+
+def _fits(shape: tuple[int, ...], rows: int, columns: int) -> bool:
+    """Whether the last two axes are `rows` and `columns`, in either order."""
+    return sorted(shape[-2:]) == sorted((rows, columns))
+
+
+class ProductsSession:
+    """Every distinct product as a graph of one node, with its operands in place."""
+
+    def __init__(self, products: Counter[Product], threads: int | None) -> None:
+        import onnxruntime as ort
+
+        self.executor = f"onnxruntime {ort.__version__}, CPU"
+        self._alone = [(product, count, _Alone(product, threads)) for product, count in products.items()]
+
+    def run(self, work: Work) -> float:
+        """Seconds all of the products of one run of the engine take; a few of each are timed."""
+        return sum(count * alone.sample() for _, count, alone in self._alone)
+
+    def each(self) -> list[ProductTime]:
+        """Every distinct product, the median of its samples so far; those that take most come first."""
+        times = [ProductTime(product, n, statistics.median(alone.samples)) for product, n, alone in self._alone]
+        return sorted(times, key=lambda each: each.count * each.seconds, reverse=True)
+
+
+class _Alone:
+    """One product in ONNX Runtime, bound to memory of its own: running it does nothing else."""
+
+    def __init__(self, product: Product, threads: int | None) -> None:
+        import onnxruntime as ort
+
+        if product.dtype not in TYPES:
+            raise EngineError(f"a matrix product of {product.dtype}: expected one of {', '.join(TYPES)}")
+        rng = np.random.default_rng(0)
+        left, right = (
+            rng.standard_normal(shape, np.float32).astype(TYPES[product.dtype])
+            for shape in (product.left, product.right)
+        )
+        model = one_product(left, right, product)
+        self._session = ort.InferenceSession(model, _options(threads), ["CPUExecutionProvider"])
+        self._binding = self._session.io_binding()
+        bound = {"left": left} if product.weight else {"left": left, "right": right}
+        # Kept: a binding holds no reference to the memory it is bound to.
+        self._operands = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in bound.items()}
+        self._out = ort.OrtValue.ortvalue_from_shape_and_type(list(product.out), TYPES[product.dtype])
+        for name, value in self._operands.items():
+            self._binding.bind_ortvalue_input(name, value)
+        self._binding.bind_ortvalue_output("out", self._out)
+        self._session.run_with_iobinding(self._binding)  # touches the memory for the first time
+        self.samples: list[float] = []
+
+    def sample(self) -> float:
+        """Seconds of one, the median of some."""
+        times: list[float] = []
+        while not times or (sum(times) < SAMPLE_SECONDS and len(times) < MOST_RUNS):
+            start = time.perf_counter()
+            self._session.run_with_iobinding(self._binding)
+            times.append(time.perf_counter() - start)
+        self.samples.append(statistics.median(times))
+        return self.samples[-1]
+
+
+def one_product(left: np.ndarray, right: np.ndarray, product: Product) -> bytes:
+    """An ONNX file that computes `left` times `right`, the latter inside of it where it is a weight."""
+    from onnx import helper, numpy_helper
+
+    dtype = helper.np_dtype_to_tensor_dtype(left.dtype)
+
+    def value(name: str, shape: tuple[int, ...]) -> Any:
+        return helper.make_tensor_value_info(name, dtype, shape)
+
+    inputs = [value("left", product.left)] + ([] if product.weight else [value("right", product.right)])
+    weights = [numpy_helper.from_array(right, "right")] if product.weight else []
+    node = helper.make_node("MatMul", ["left", "right"], ["out"])
+    graph = helper.make_graph([node], "product", inputs, [value("out", product.out)], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    out: bytes = model.SerializeToString()
+    return out
+
+
+def _options(threads: int | None) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options

@@ -1,0 +1,140 @@
+"""What takes part in a measurement: a `Contender` travels to a process of its own and is opened there.
+
+The engine is here; the network in PyTorch and an engine's matrix products, which need more than the runtime, are in
+export/.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from runtime.audio import read_song, write_wav
+from runtime.backends import Backend, open_backend
+from runtime.manifest import Manifest, read_manifest
+from runtime.separator import Separator
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a contender is given at a time."""
+
+    frames: int  # STFT frames of a chunk
+    batch: int  # chunks
+    seconds: float  # of audio, all chunks together
+
+    @classmethod
+    def of(cls, manifest: Manifest, frames: int, batch: int) -> Work:
+        stft = manifest.stft
+        return cls(frames, batch, batch * (frames - 1) * stft.hop_length / stft.sample_rate)
+
+
+class Session(Protocol):
+    """An opened contender."""
+
+    executor: str  # what runs it, with its version
+
+    def run(self, work: Work) -> float:
+        """Seconds it took."""
+        ...
+
+
+class Contender(Protocol):
+    """What is measured. Must be picklable, and import what it needs in `open` only: that counts as opening it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def work(self) -> Work:
+        """What the contenders are compared on."""
+        ...
+
+    @property
+    def optional(self) -> bool:
+        """Whether the measurement goes on without it when it fails."""
+        ...
+
+    def open(self) -> Session: ...
+
+
+class Mixtures:
+    """Random spectrograms as a contender's input, the same for every contender; keeps the latest one."""
+
+    def __init__(self, bins: int, channels: int) -> None:
+        self._bins, self._channels = bins, channels
+        self._latest: tuple[Work, Float] | None = None
+
+    def of(self, work: Work) -> Float:
+        """[b, t, f, c, 2]"""
+        if self._latest is None or self._latest[0] != work:
+            shape = (work.batch, work.frames, self._bins, self._channels, 2)
+            self._latest = work, np.random.default_rng(0).standard_normal(shape, np.float32)
+        return self._latest[1]
+
+
+@dataclass(frozen=True)
+class EngineContender:
+    """An engine, as bsm-run would run it."""
+
+    name: str
+    path: Path
+    work: Work
+    threads: int | None
+    device: str
+    folder: Path  # for the song it separates
+    optional: bool = False
+
+    def open(self) -> EngineSession:
+        manifest = read_manifest(self.path)
+        return EngineSession(open_backend(self.path, manifest, self.threads, self.device), manifest, self.folder)
+
+
+class EngineSession:
+    def __init__(self, backend: Backend, manifest: Manifest, folder: Path) -> None:
+        self.executor = backend.name
+        self._backend, self._manifest, self._folder = backend, manifest, folder
+        self._mixtures = Mixtures(manifest.bins, manifest.model.channels)
+
+    def run(self, work: Work) -> float:
+        mixture = self._mixtures.of(work)
+        start = time.perf_counter()
+        self._backend.run(mixture)
+        return time.perf_counter() - start
+
+    def stages(self, work: Work) -> dict[str, float]:
+        """Seconds of each stage from a WAV file of `work.batch` chunks of the engine's own length to its stems."""
+        stft, channels = self._manifest.stft, self._manifest.model.channels
+        samples = work.batch * self._manifest.chunk_samples
+        song, stem = self._folder / "song.wav", self._folder / "stem.wav"
+        noise = 0.1 * np.random.default_rng(0).standard_normal((samples, channels), np.float32)
+        soundfile.write(song, noise, stft.sample_rate, subtype="FLOAT")
+        separator = Separator(self._backend, self._manifest, overlap=0.0, batch=work.batch)
+        start = time.perf_counter()
+        with separator.times.stage("read"):
+            mixture = read_song(song)
+        stems = separator.separate(mixture.audio, mixture.sample_rate)
+        with separator.times.stage("write"):
+            for audio in stems.values():
+                write_wav(stem, audio, mixture.sample_rate, "FLOAT")
+        total = time.perf_counter() - start
+        times = separator.times.seconds
+        seconds = {name: times[name] for name in ("read", "stft", "engine", "istft", "write")}
+        return {**seconds, "other": max(0.0, total - sum(seconds.values()))}
+
+
+def engine_name(path: Path, others: list[Path], taken: set[str]) -> str:
+    """A name that tells the engine at `path` from `others`: its file's, with the folder where that is not enough."""
+    name = path.name if sum(each.name == path.name for each in others) == 1 else str(path)
+    unique, number = name, 2
+    while unique in taken:  # an engine may be given twice, to see how far its own timings differ
+        unique, number = f"{name} ({number})", number + 1
+    return unique

@@ -1,0 +1,91 @@
+"""What a measurement was made on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.gpu import find_gpu
+
+PACKAGES = ("bsmamba2", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "torch", "onnx")
+
+
+@dataclass(frozen=True)
+class Machine:
+    cpu: str
+    cores: int  # the system's
+    usable_cores: int  # those this process may run on
+    memory_bytes: int | None
+    load_average: float | None  # processes that wanted to run in the minute before; 0 is a quiet machine
+    system: str
+    python: str
+    packages: dict[str, str]  # those installed, with their versions
+    gpu: str | None
+
+
+def describe_machine() -> Machine:
+    gpu, _ = find_gpu()
+    cores = os.cpu_count() or 1
+    return Machine(
+        cpu=_cpu_name(),
+        cores=cores,
+        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
+        memory_bytes=_memory(),
+        load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        system=platform.platform(),
+        python=platform.python_version(),
+        packages=_versions(),
+        gpu=None if gpu is None else f"{gpu.name}, compute capability {gpu.capability}",
+    )
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    if platform.system() == "Darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def gpu_memory_used() -> int | None:
+    """Bytes taken on the GPU programs use by default, by whomever; None where nvidia-smi cannot tell."""
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0"
+    text = _output("nvidia-smi", "-i", device, "--query-gpu=memory.used", "--format=csv,noheader,nounits")
+    return int(text) << 20 if text.isdigit() else None
+
+
+def _output(command: str, *args: str) -> str:
+    """What a command prints, or nothing where it is not there or fails."""
+    path = shutil.which(command)
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run([path, *args], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
