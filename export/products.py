@@ -109,59 +109,55 @@ def _fits(shape: tuple[int, ...], rows: int, columns: int) -> bool:
 
 
 class ProductsSession:
-    """Every distinct product as a graph of one node, with its operands in place."""
+    """Every distinct product, each time one after the other."""
 
     def __init__(self, products: Counter[Product], threads: int | None) -> None:
         import onnxruntime as ort
 
         self.executor = f"onnxruntime {ort.__version__}, CPU"
-        self._alone = [(product, count, _Alone(product, threads)) for product, count in products.items()]
+        self._products, self._threads = products, threads
+        self._samples: dict[Product, list[float]] = {product: [] for product in products}
 
     def run(self, work: Work) -> float:
         """Seconds all of the products of one run of the engine take; a few of each are timed."""
-        return sum(count * alone.sample() for _, count, alone in self._alone)
+        for product, samples in self._samples.items():
+            samples.append(seconds_alone(product, self._threads))
+        return sum(count * self._samples[product][-1] for product, count in self._products.items())
 
     def each(self) -> list[ProductTime]:
         """Every distinct product, the median of its samples so far; those that take most come first."""
-        times = [ProductTime(product, n, statistics.median(alone.samples)) for product, n, alone in self._alone]
+        times = [ProductTime(each, n, statistics.median(self._samples[each])) for each, n in self._products.items()]
         return sorted(times, key=lambda each: each.count * each.seconds, reverse=True)
 
 
-class _Alone:
-    """One product in ONNX Runtime, bound to memory of its own: running it does nothing else."""
+def seconds_alone(product: Product, threads: int | None) -> float:
+    """Seconds of one, the median of a few, in ONNX Runtime on operands in place, so that running it does nothing else.
 
-    def __init__(self, product: Product, threads: int | None) -> None:
-        import onnxruntime as ort
+    Opens and closes a session: the threads of others would go on looking for work meanwhile.
+    """
+    import onnxruntime as ort
 
-        if product.dtype not in TYPES:
-            raise EngineError(f"a matrix product of {product.dtype}: expected one of {', '.join(TYPES)}")
-        rng = np.random.default_rng(0)
-        left, right = (
-            rng.standard_normal(shape, np.float32).astype(TYPES[product.dtype])
-            for shape in (product.left, product.right)
-        )
-        model = one_product(left, right, product)
-        self._session = ort.InferenceSession(model, _options(threads), ["CPUExecutionProvider"])
-        self._binding = self._session.io_binding()
-        bound = {"left": left} if product.weight else {"left": left, "right": right}
-        # Kept: a binding holds no reference to the memory it is bound to.
-        self._operands = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in bound.items()}
-        self._out = ort.OrtValue.ortvalue_from_shape_and_type(list(product.out), TYPES[product.dtype])
-        for name, value in self._operands.items():
-            self._binding.bind_ortvalue_input(name, value)
-        self._binding.bind_ortvalue_output("out", self._out)
-        self._session.run_with_iobinding(self._binding)  # touches the memory for the first time
-        self.samples: list[float] = []
-
-    def sample(self) -> float:
-        """Seconds of one, the median of some."""
-        times: list[float] = []
-        while not times or (sum(times) < SAMPLE_SECONDS and len(times) < MOST_RUNS):
-            start = time.perf_counter()
-            self._session.run_with_iobinding(self._binding)
-            times.append(time.perf_counter() - start)
-        self.samples.append(statistics.median(times))
-        return self.samples[-1]
+    if product.dtype not in TYPES:
+        raise EngineError(f"a matrix product of {product.dtype}: expected one of {', '.join(TYPES)}")
+    dtype = TYPES[product.dtype]
+    rng = np.random.default_rng(0)
+    left, right = (rng.standard_normal(shape, np.float32).astype(dtype) for shape in (product.left, product.right))
+    session = ort.InferenceSession(one_product(left, right, product), _options(threads), ["CPUExecutionProvider"])
+    binding = session.io_binding()
+    # Named, so that they outlive this: a binding holds no reference to the memory it is bound to.
+    bound = {"left": left} if product.weight else {"left": left, "right": right}
+    operands = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in bound.items()}
+    out = ort.OrtValue.ortvalue_from_shape_and_type(list(product.out), dtype)
+    for name, value in operands.items():
+        binding.bind_ortvalue_input(name, value)
+    binding.bind_ortvalue_output("out", out)
+    session.run_with_iobinding(binding)  # touches the memory for the first time
+    times: list[float] = []
+    while not times or (sum(times) < SAMPLE_SECONDS and len(times) < MOST_RUNS):
+        start = time.perf_counter()
+        session.run_with_iobinding(binding)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 def one_product(left: np.ndarray, right: np.ndarray, product: Product) -> bytes:

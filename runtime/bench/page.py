@@ -130,8 +130,8 @@ def _products(bench: Bench) -> list[Markup]:
             "Nearly all of the arithmetic of such a network is in its matrix products. Those of one run of the engine "
             "were computed again, each alone with its operands in place, in the same rounds as the contenders: their "
             "time is what an engine without anything else would take on this machine. GFLOP: billions of "
-            "multiplications and additions in one run. Run / products: how often the products would fit into a run; "
-            "1 is the limit. Products of tiny networks take less than what starting one takes, and say nothing."
+            "multiplications and additions in one run. Times its products: how often they would fit into a "
+            "run; 1 is the limit. Products of tiny networks take less than what starting one takes, and say nothing."
         ),
     ]
     if shown:

@@ -38,7 +38,7 @@ def bars(bench: Bench) -> Figure:
     axes.set_xlabel("seconds a run (median)" if alike else "seconds a second of audio (median)")
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(handles[:1], labels[:1], loc="lower right", frameon=False)
+        axes.legend(handles[:1], labels[:1], loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     _open_frame(axes)
     return figure
 

@@ -21,7 +21,7 @@ COLUMNS = (
     "ratio",
 )
 STAGES = ("read", "stft", "engine", "istft", "write", "other")
-PRODUCT_COLUMNS = ("engine", "products alone, s", "GFLOP", "GFLOP/s", "run / products")
+PRODUCT_COLUMNS = ("engine", "products alone, s", "GFLOP", "GFLOP/s", "times its products")
 SWEEP_COLUMNS = ("contender", "frames", "batch", "audio, s", "median, s", "s per s of audio")
 
 

@@ -244,5 +244,5 @@ def test_products_alone_add_up_by_their_count(monkeypatch):
     session.run(None)
     assert {each.product: each.count for each in session.each()} == shapes
     assert all(each.seconds > 0 for each in session.each())
-    monkeypatch.setattr(products_module._Alone, "sample", lambda alone: 0.5)
+    monkeypatch.setattr(products_module, "seconds_alone", lambda product, threads: 0.5)
     assert session.run(None) == 2.5
