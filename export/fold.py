@@ -12,7 +12,7 @@ products and saves walks, each by an identity:
   running sums is taken, so none of their digits are lost;
 - D goes onto the diagonal of what multiplies x anyway.
 
-`docs/engine.md` says what each of them gains. In float64 the folded block equals the plain one to 1e-12.
+`docs/engine.md` says what they gain. In float64 the folded block equals the plain one to 1e-12.
 """
 
 from __future__ import annotations
