@@ -26,7 +26,7 @@ from runtime.bench.text import as_text
 from runtime.command import printable, run_command
 from runtime.errors import OptionError
 from runtime.manifest import Manifest, Range, read_manifest
-from runtime.report import new_figure
+from runtime.report import check_output, new_figure, write_whole
 
 MOST = 100_000  # of rounds, frames or chunks
 
@@ -72,10 +72,10 @@ def bench(
     _check_count("--rounds", rounds, 1)
     _check_count("--warmup", warmup, 0)
     _check_torch(ckpt, config, compiled)
-    _check_output("--json", json_file)
+    check_output("--json", json_file)
     if report is not None:
         new_figure(1, 1)  # refuses now, without matplotlib, rather than after minutes
-    _check_output("--report", report)
+    check_output("--report", report)
     sizes = Sizes(_numbers("--frames", frames), _numbers("--batch", batch))
     with tempfile.TemporaryDirectory(prefix="bsm-bench-") as folder:
         entries = _engines(engines, sizes, threads, device, products, Path(folder))
@@ -90,7 +90,7 @@ def bench(
     print("\n".join(printable(line) for line in as_text(done).splitlines()))
     for path, text in ((json_file, as_json), (report, as_html)):
         if path is not None:
-            _write(path, text(done))
+            write_whole(path, text(done))
             print(f"wrote {printable(str(path))}")
     if required is not None:
         print(printable(required.text))
@@ -211,20 +211,6 @@ def _check_required(name: str | None, contenders: list[str]) -> None:
     if name is not None and name not in contenders[1:]:
         others = f"expected {' or '.join(contenders[1:])}" if contenders[1:] else "there is no other: give --ckpt"
         raise OptionError(f"--require-faster-than {name}: is not one of the other contenders: {others}")
-
-
-def _check_output(option: str, path: Path | None) -> None:
-    """Refuse now what could not be written after minutes of work. Raises OptionError."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise OptionError(f"{option} {path}: expected the name of a file in a folder that exists")
-
-
-def _write(path: Path, text: str) -> None:
-    """By way of a file beside it, so that `path` is never half written."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bsm-bench-") as folder:
-        part = Path(folder) / "part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from runtime.manifest import Manifest, Stft, read_manifest, sha256_of
 from runtime.parity_report import Comparison, as_html, as_text
 from runtime.reference import Reference, read_reference, require_origin
 from runtime.replay import replay
-from runtime.report import new_figure
+from runtime.report import check_output, new_figure, write_whole
 from runtime.separator import Separator
 from runtime.song_parity import SdrChange, read_true_stems, sdr_changes
 
@@ -66,7 +65,8 @@ def parity(
     if reference is None and ckpt is None and not beside.exists():
         raise OptionError(f"{engine}: nothing to compare with: give --reference or --ckpt")
     if report is not None:
-        _check_report(report)
+        new_figure(1, 1)  # refuses now, without matplotlib
+        check_output("--report", report)
     song = None if audio is None else read_song(audio)
     if song is not None and song.audio.shape[0] > 2:
         raise AudioError(f"{audio}: {song.audio.shape[0]} channels: expected mono or stereo, mix it down first")
@@ -90,7 +90,7 @@ def parity(
             print(printable(note))
     print("\n".join(printable(line) for line in as_text(comparison).splitlines()))
     if report is not None:
-        _write(report, as_html(comparison, recorded["spectrogram"], recorded["stems"], found))
+        write_whole(report, as_html(comparison, recorded["spectrogram"], recorded["stems"], found))
         print(f"wrote {printable(str(report))}")
     return 0 if comparison.passed else 1
 
@@ -109,21 +109,6 @@ def _check_options(
         raise OptionError("--config: goes with --ckpt only")
     if reference is not None and ckpt is not None and stems is None:
         raise OptionError("--reference and --ckpt: give one of them")
-
-
-def _check_report(report: Path) -> None:
-    """Refuse now what could not be written after minutes of work. Raises OptionError."""
-    new_figure(1, 1)
-    if report.is_dir() or not report.parent.is_dir():
-        raise OptionError(f"--report {report}: expected the name of a file in a folder that exists")
-
-
-def _write(report: Path, html: str) -> None:
-    """By way of a file beside it, so that `report` is never half written."""
-    with tempfile.TemporaryDirectory(dir=report.parent, prefix=".bsm-parity-") as folder:
-        part = Path(folder) / "report.html"
-        part.write_text(html, encoding="utf-8")
-        part.replace(report)
 
 
 def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest) -> Checkpoint:

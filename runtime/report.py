@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import io
+import tempfile
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import OptionError
@@ -87,3 +89,17 @@ def new_figure(width: float, height: float) -> Figure:
     except ImportError as error:
         raise OptionError("pictures need matplotlib: pip install 'bsmamba2[report]'") from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_output(option: str, path: Path | None) -> None:
+    """Refuse now what could not be written after minutes of work. Raises OptionError."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise OptionError(f"{option} {path}: expected the name of a file in a folder that exists")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """By way of a file beside it, so that `path` is never half written."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bsm-report-") as folder:
+        part = Path(folder) / "part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)

@@ -42,7 +42,7 @@ EXPORT_MAY_USE = {
     "runtime.plan_header": None,
     "runtime.reference": None,
     "runtime.replay": None,
-    "runtime.report": {"new_figure"},
+    "runtime.report": {"check_output", "new_figure", "write_whole"},
     "runtime.separator": {"Separator"},
     "runtime.song_parity": None,
     "runtime.stft": None,
