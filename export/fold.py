@@ -89,13 +89,14 @@ class FoldedBlock(nn.Module):
         self.ahead = FoldedMixer(cast(ResidualMixer, block.forward_blocks[0]), merge[:dim], ahead, False, fixed)
         self.back = FoldedMixer(cast(ResidualMixer, block.backward_blocks[0]), merge[dim:], back, True, fixed)
         around = merge[:dim] + merge[dim:] + torch.eye(dim, dtype=torch.float64)
-        self.around = nn.Parameter(around.to(block.linear.weight.dtype))
+        to_out = torch.cat([self.ahead.to_out, self.back.to_out, around])
+        self.to_out = nn.Parameter(to_out.to(block.linear.weight.dtype))
         self.bias = nn.Parameter(cast(Tensor, block.linear.bias).detach().clone())
-        self.register_buffer("ones", torch.ones(dim, dtype=self.around.dtype))
+        self.register_buffer("ones", torch.ones(dim, dtype=self.to_out.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         normal = mean_square_norm(x, self.ones)
-        return x @ self.around + self.bias + self.ahead(normal) + self.back(normal)
+        return torch.cat([self.ahead(normal), self.back(normal), x], dim=-1) @ self.to_out + self.bias
 
 
 class FoldedMixer(nn.Module):
@@ -122,21 +123,19 @@ class FoldedMixer(nn.Module):
         self.dt_bias, self.d = constant(mixer.dt_bias), constant(mixer.D)
         self.a = constant(-torch.exp(mixer.A_log.double()))
         self.norm_weight = constant(mixer.norm.weight)
-        self.to_out = constant(mixer.out_proj.weight.double().T @ merge)
+        self.to_out = mixer.out_proj.weight.detach().double().T @ merge
 
     def forward(self, u: Tensor) -> Tensor:
         length, q, heads, n = u.shape[1], self.triangle.identity.shape[0], self.heads, self.state
         chunks = (length + q - 1) // q
         fill = chunks * q - length  # positions that come after all others, in this direction, and change none
         filled = F.pad(u, (0, 0, fill, 0) if self.backward else (0, 0, 0, fill)) if not self.fixed or fill else u
-        with_halo = F.pad(filled, (0, 0, 0, self.halo) if self.backward else (0, 0, self.halo, 0))
 
         # 1. projections and convolutions
         z = filled @ self.to_z  # [m, c * q, inner]
-        x = _convolved(with_halo @ self.to_x, self.conv_x)
-        b_c, dt = (with_halo @ self.to_b_c_dt).split([2 * n, heads], dim=-1)
-        b, c = _convolved(b_c, self.conv_b_c).split([n, n], dim=-1)
-        dt = dt[:, : -self.halo] if self.backward else dt[:, self.halo :]
+        x = self._convolved(filled @ self.to_x, self.conv_x)
+        b_c, dt = (filled @ self.to_b_c_dt).split([2 * n, heads], dim=-1)
+        b, c = self._convolved(b_c, self.conv_b_c).split([n, n], dim=-1)
         dt = F.softplus(dt + self.dt_bias)
 
         # 2. cut into chunks
@@ -160,10 +159,16 @@ class FoldedMixer(nn.Module):
 
         # 5. gate, norm, projection
         y = y.permute(0, 2, 3, 1, 4).reshape(-1, chunks * q, heads * self.headdim)
-        y = mean_square_norm(y * F.silu(z), self.norm_weight) @ self.to_out
+        y = mean_square_norm(y * F.silu(z), self.norm_weight)
         if not self.fixed or fill:
             y = y[:, fill:] if self.backward else y[:, :length]
         return y
+
+    def _convolved(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
+        """[m, l, channels] -> SiLU of the convolution, the same shape. Zeros stand before what comes first."""
+        image = x[:, None].permute(0, 3, 1, 2)
+        image = F.pad(image, (0, self.halo) if self.backward else (self.halo, 0))
+        return F.silu(conv(image).permute(0, 2, 3, 1).flatten(1, 2))
 
 
 def mean_square_norm(x: Tensor, weight: Tensor) -> Tensor:
@@ -183,12 +188,6 @@ def _conv(conv: nn.Conv1d, channels: slice, backward: bool) -> nn.Conv2d:
     if backward:
         weight = weight.flip(-1)
     number, taps = weight.shape[0], weight.shape[-1]
-    out = nn.Conv2d(number, number, (taps, 1), groups=number)
-    out.weight, out.bias = nn.Parameter(weight[..., None].clone()), nn.Parameter(bias.clone())
+    out = nn.Conv2d(number, number, (1, taps), groups=number)
+    out.weight, out.bias = nn.Parameter(weight[:, :, None].clone()), nn.Parameter(bias.clone())
     return out
-
-
-def _convolved(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """[m, l + halo, channels] -> SiLU of the convolution [m, l, channels]."""
-    y = conv(x[:, :, None].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    return F.silu(y.flatten(1, 2))

@@ -55,7 +55,9 @@ class OnnxRuntimeBackend:
         self._engine = engine
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors come as exceptions; its own log would repeat them on stderr
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = not lean
+        options.enable_cpu_mem_arena = not lean
+        # A pattern would lay out a second run's memory beside what the first has left in the arena: half as much again.
+        options.enable_mem_pattern = False
         if threads is not None:
             options.intra_op_num_threads = threads
         self._session, provider = self._open(options, "cpu" if threads is not None else device, precision)
