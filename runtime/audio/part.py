@@ -1,0 +1,116 @@
+"""Files written under a temporary name beside their target and put in place when all of them are whole."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import AudioError
+
+
+class Part(io.FileIO):
+    """A new file ".bsm-*.part" in the folder of `path`; made with the permissions any program would give it.
+
+    libsndfile writes through it, from C, where an exception would be lost: the first one is kept in `error`. If `path`
+    is a symbolic link, what it points to is replaced. Raises AudioError where `path` cannot be a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: BaseException | None = None
+        try:
+            self.target = Path(os.path.realpath(path))
+            _check_target(path, self.target)
+            self.part = self.target.parent / f".bsm-{secrets.token_hex(8)}.part"
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            super().__init__(os.open(self.part, flags, 0o666), "r+")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise cannot_write(path, error) from error
+
+    def write(self, data: Any) -> int:
+        """All of `data`, or less and the reason in `error`."""
+        done, view = 0, memoryview(data).cast("B")
+        try:
+            while done < len(view):
+                done += super().write(view[done:])
+        except BaseException as error:
+            self.error = self.error or error
+        return done
+
+    def check(self) -> None:
+        """Raises what went wrong in `write`, an OSError as AudioError."""
+        if isinstance(self.error, OSError):
+            raise cannot_write(self.path, self.error) from self.error
+        if self.error is not None:
+            raise self.error
+
+    def finish(self) -> None:
+        """Whole, and on the disk: what takes a name after this does not lose its content in a power cut."""
+        try:
+            os.fsync(self.fileno())
+            self.close()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            self.close()
+        with suppress(OSError):
+            self.part.unlink()
+
+
+def put_in_place(parts: Sequence[Part]) -> None:
+    """Give finished parts their names: all of them, or none and every earlier file is back. Raises AudioError."""
+    earlier: dict[Path, Path] = {}
+    placed: list[Path] = []
+    try:
+        for part in parts:
+            try:
+                if os.path.lexists(part.target):
+                    aside = part.part.with_suffix(".old")
+                    earlier[part.target] = aside
+                    _second_name(part.target, aside)
+                placed.append(part.target)
+                part.part.replace(part.target)
+            except OSError as error:
+                raise cannot_write(part.path, error) from error
+    except BaseException:
+        for target in placed:
+            if target not in earlier:
+                target.unlink(missing_ok=True)
+        for target, aside in earlier.items():
+            if aside.exists():
+                aside.replace(target)
+                aside.unlink(missing_ok=True)  # two names of one file: replacing did nothing
+        raise
+    for aside in earlier.values():
+        with suppress(OSError):
+            aside.unlink()
+
+
+def _second_name(path: Path, other: Path) -> None:
+    """Keep the file at `path` as `other`, too; where a file system knows no two names, by `other` alone."""
+    try:
+        os.link(path, other)
+    except OSError:
+        path.replace(other)
+
+
+def _check_target(path: Path, target: Path) -> None:
+    """Find out before the work that a file cannot get this name, rather than after it."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise AudioError(f"{path}: is {'a folder' if stat.S_ISDIR(mode) else 'not a file'}: choose another name")
+
+
+def cannot_write(path: Path, error: BaseException) -> AudioError:
+    return AudioError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")

@@ -1,0 +1,84 @@
+"""Songs read by libsndfile."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from runtime.audio.form import Form
+from runtime.audio.tags import read_tags
+from runtime.audio.truncation import check_whole
+from runtime.errors import AudioError
+
+# libsndfile's account of a header whose sizes and the file's do not agree.
+MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|Riff size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+STREAMED = range(0x7FFFF000, 0x80000000)  # sizes that programs declare when they write to a pipe, as is 2^32 - 1
+UNKNOWN = 1 << 60  # frames: beyond it a length is libsndfile's word for "not known"
+
+
+class UnreadableError(Exception):
+    """This reader cannot read the file; another one may."""
+
+
+class SndfileSource:
+    """A file's samples. Raises AudioError for one that is cut off, UnreadableError for what libsndfile cannot read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # By descriptor: a name need not be valid text, and its extension must not decide how the content is read.
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+        try:
+            check_whole(path, self._descriptor)
+            self._open()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def _open(self) -> None:
+        try:
+            file = soundfile.SoundFile(self._descriptor, closefd=False)
+        except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+            raise UnreadableError(_reason(error)) from error
+        self._file = file
+        if not file.channels:
+            raise UnreadableError("no channels")
+        self.sample_rate = int(file.samplerate)
+        self.channels = int(file.channels)
+        self.samples = int(file.frames) if 0 <= file.frames < UNKNOWN else None
+        self.form = Form(file.format, file.subtype)
+        self.tags = read_tags(file)
+        for name, declared, found in MISMATCH.findall(file.extra_info):
+            of_data = name not in ("Riff size", "riff") or file.format in ("RF64", "W64")
+            streamed = int(declared) in STREAMED or int(declared) == 0xFFFFFFFF
+            if of_data and int(declared) > int(found) and not streamed:
+                raise AudioError(
+                    f"{self._path}: is cut off: declares {int(declared)} bytes of audio, holds {int(found)}: "
+                    "get the whole file"
+                )
+
+    def read(self, count: int) -> NDArray[np.floating[Any]]:
+        """[n, c]"""
+        try:
+            out: NDArray[np.floating[Any]] = self._file.read(count, dtype=self.form.dtype, always_2d=True)
+        except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            raise AudioError(f"{self._path}: is cut off or damaged ({_reason(error)}): get the whole file") from error
+        return out
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+            os.close(self._descriptor)
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "error_string", None) or str(error)
+    return text.removeprefix("Error : ").rstrip(".").strip() or type(error).__name__

@@ -1,0 +1,114 @@
+"""MP3 and Ogg files that end too early: libsndfile takes what is there for the whole song."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from runtime.errors import AudioError
+
+ADVICE = "is cut off: {}: get the whole file"
+
+MPEG_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}  # Hz; keys: version bits
+LAYER_3 = {  # kbit/s by the header's index, MPEG 1 and MPEG 2 or 2.5
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+WINDOW = 1 << 20  # bytes read at a time
+OGG_TAIL = 1 << 17  # bytes; an Ogg page has at most 65,307
+OGG_LAST_PAGE = 4  # of a page's flags
+
+
+def check_whole(path: Path, descriptor: int) -> None:
+    """Raises AudioError if the file is an MP3 or Ogg file of which the end is missing."""
+    with open(descriptor, "rb", buffering=WINDOW, closefd=False) as file:
+        start = file.read(10)
+        size = file.seek(0, os.SEEK_END)
+        if start[:4] == b"OggS":
+            file.seek(max(0, size - OGG_TAIL))
+            reason = ogg_cut(file.read())
+        elif start[:3] == b"ID3" or _frame(start) is not None:
+            length = 10 + _syncsafe(start[6:10]) if start[:3] == b"ID3" else 0
+            file.seek(length)
+            reason = mp3_cut(Window(file, size), length, size)
+        else:
+            reason = None
+        file.seek(0)
+    if reason is not None:
+        raise AudioError(f"{path}: {ADVICE.format(reason)}")
+
+
+class Window:
+    """Bytes of a long file by position, read forward."""
+
+    def __init__(self, file, size: int) -> None:  # type: ignore[no-untyped-def]
+        self._file, self._size = file, size
+        self._start, self._bytes = 0, b""
+
+    def at(self, position: int, count: int) -> bytes:
+        if not self._start <= position <= self._start + len(self._bytes) - count:
+            self._file.seek(position)
+            self._start, self._bytes = position, self._file.read(WINDOW)
+        first = position - self._start
+        return self._bytes[first : first + count]
+
+
+def ogg_cut(tail: bytes) -> str | None:
+    """What is wrong with the end of an Ogg file, of which `tail` is the last part."""
+    page = tail.rfind(b"OggS")
+    if page < 0 or len(tail) < page + 27:
+        return "its last page is not whole"
+    segments = tail[page + 26]
+    table = tail[page + 27 : page + 27 + segments]
+    if len(table) < segments or len(tail) < page + 27 + segments + sum(table):
+        return "its last page is not whole"
+    return None if tail[page + 5] & OGG_LAST_PAGE else "it ends without the mark of its last page"
+
+
+def mp3_cut(window: Window, position: int, size: int) -> str | None:
+    """What is wrong with the end of an MP3 file whose first frame is at `position`.
+
+    Walks from frame to frame. No verdict where the walk meets what is no frame (tags at the end, damage in the middle).
+    """
+    declared = _declared_bytes(window.at(position, 256))
+    if declared is not None and size - position < 0.99 * declared:
+        return f"declares {declared} bytes of audio, holds {size - position}"
+    while (length := _frame(window.at(position, 4))) is not None:
+        if position + length > size:
+            return f"its last frame has {size - position} bytes of {length}"
+        position += length
+    return None
+
+
+def _frame(header: bytes) -> int | None:
+    """Bytes of the MPEG layer III frame with this header; None for what is none or does not say."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
+        return None
+    version, index, rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
+    if version == 1 or rate == 3 or index in (0, 15):
+        return None
+    bits = LAYER_3[version == 3][index] * 1000 * (144 if version == 3 else 72)
+    return bits // MPEG_RATES[version][rate] + (header[2] >> 1 & 1)
+
+
+def _declared_bytes(frame: bytes) -> int | None:
+    """Bytes from the first frame on, as the Xing or Info tag in it declares."""
+    if _frame(frame[:4]) is None:
+        return None
+    first, mono = frame[1] >> 3 & 3 == 3, frame[3] >> 6 == 3
+    tag = 4 + ((17 if mono else 32) if first else (9 if mono else 17))
+    if frame[tag : tag + 4] not in (b"Xing", b"Info") or len(frame) < tag + 16:
+        return None
+    flags = int.from_bytes(frame[tag + 4 : tag + 8], "big")
+    if not flags & 2:
+        return None
+    at = tag + 8 + (4 if flags & 1 else 0)
+    return int.from_bytes(frame[at : at + 4], "big")
+
+
+def _syncsafe(four: bytes) -> int:
+    """A number of 7 bits a byte, as ID3 writes them."""
+    value = 0
+    for byte in four:
+        value = value << 7 | byte & 0x7F
+    return value
