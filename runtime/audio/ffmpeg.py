@@ -26,6 +26,7 @@ from runtime.errors import AudioError
 PROBE_SECONDS = 30  # to say what a file is
 STALL_SECONDS = 60  # without a sample: ffmpeg hangs
 LONGEST_LACK = 0.5  # s that a song may end before the length it declares: containers round, encoders pad
+CUT_OFF = (b"ended prematurely", b"partial file")  # complaints at a cut that ffmpeg takes for the end
 MIN_SCORE = 25  # of 100: below it ffmpeg has guessed by the name
 PIECE = 1 << 18  # bytes read from ffmpeg at a time
 PIECES = 8  # read ahead
@@ -39,6 +40,7 @@ FORMATS = (
 INPUT = ("-protocol_whitelist", "file", "-format_whitelist", FORMATS)
 # Codecs without loss whose samples are integers of a known number of bits.
 EXACT = ("alac", "ape", "flac", "shorten", "tak", "tta", "wavpack")
+WITHOUT_LENGTH = ("aac", "ac3", "amr", "dts", "dtshd", "eac3", "loas", "mp3", "mpeg", "mpegts", "truehd")
 TAG_NAMES = {"track": "tracknumber"}  # ffmpeg's name, libsndfile's
 
 
@@ -58,14 +60,14 @@ class FfmpegSource:
         stream = found["streams"][0]
         try:
             self.sample_rate, self.channels = int(stream["sample_rate"]), int(stream["channels"])
-            self._declared = _seconds(stream.get("duration") or found.get("format", {}).get("duration"))
+            self._declared = _declared_seconds(stream, found.get("format", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise UnreadableError(f"no sample rate or channels in {stream.get('codec_name', 'its stream')}") from error
         if self.sample_rate < 1 or self.channels < 1:
             raise UnreadableError("no sample rate or channels")
         bits = str(stream.get("bits_per_raw_sample", ""))
         exact = stream.get("codec_name") in EXACT and bits in ("16", "24")
-        self.form = Form("FFMPEG", f"PCM_{bits}" if exact else "LOSSY")
+        self.form = Form("FFMPEG", f"PCM_{bits}" if exact else str(stream.get("codec_name", "unknown")).upper())
         words = {**found.get("format", {}).get("tags", {}), **stream.get("tags", {})}
         self.tags = kept({TAG_NAMES.get(name.lower(), name.lower()): str(text) for name, text in words.items()})
         self._done = 0  # samples
@@ -88,7 +90,7 @@ class FfmpegSource:
         except (OSError, ValueError) as error:
             raise UnreadableError(f"ffprobe failed: {error}") from error
         if done.returncode != 0 or not isinstance(found, dict):
-            raise UnreadableError(_last_line(done.stderr) or f"ffprobe ended with {done.returncode}")
+            raise UnreadableError(self._words(done.stderr) or f"ffprobe ended with {done.returncode}")
         if not found.get("streams"):
             raise UnreadableError("no audio in it")
         if int(found.get("format", {}).get("probe_score", 0)) < MIN_SCORE:
@@ -96,7 +98,17 @@ class FfmpegSource:
         return found
 
     def _start(self) -> None:
-        command = ["ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-max_alloc", str(ALLOCATION), *INPUT]
+        command = [
+            "ffmpeg",
+            "-nostdin",
+            "-hide_banner",
+            "-v",
+            "error",
+            "-xerror",
+            "-max_alloc",
+            str(ALLOCATION),
+            *INPUT,
+        ]
         output = ["-map", "0:a:0", "-ar", str(self.sample_rate), "-ac", str(self.channels), "-f", "f32le", "pipe:1"]
         try:
             self._process = subprocess.Popen(  # noqa: S603
@@ -161,15 +173,24 @@ class FfmpegSource:
     def _check_end(self) -> None:
         code = self._process.wait()
         self._threads[1].join()
-        complaint = _last_line(b"".join(self._complaints))
-        if code != 0:
-            raise AudioError(f"{self._path}: is damaged: ffmpeg stopped ({complaint or f'exit code {code}'})")
+        complaints = b"".join(self._complaints)
+        complaint = self._words(complaints)
+        if code != 0 or any(word in complaints for word in CUT_OFF):
+            raise AudioError(
+                f"{self._path}: is cut off or damaged: ffmpeg stopped at {self._done / self.sample_rate:.1f} s "
+                f"({complaint or f'exit code {code}'}): get the whole file, or repair it"
+            )
         found = self._done / self.sample_rate
         if self._declared is not None and found < self._declared - LONGEST_LACK:
             raise AudioError(
                 f"{self._path}: is cut off or damaged: declares {self._declared:.1f} s, {found:.1f} s can be decoded"
                 f"{f' ({complaint})' if complaint else ''}: get the whole file"
             )
+
+    def _words(self, complaints: bytes) -> str:
+        """The last line of `complaints`, without the name of the file."""
+        lines = complaints.replace(self._name + b": ", b"").decode(errors="replace").split("\n")
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def close(self) -> None:
         """End ffmpeg, at whatever it is."""
@@ -183,11 +204,10 @@ class FfmpegSource:
                 pipe.close()
 
 
-def _seconds(declared: str | None) -> float | None:
-    value = None if declared is None else float(declared)
-    return value if value is not None and 0 < value < float("inf") else None
-
-
-def _last_line(text: bytes) -> str:
-    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+def _declared_seconds(stream: dict[str, Any], container: dict[str, Any]) -> float | None:
+    """The length that a container declares; None for one without a header for all of it, where ffmpeg only guesses."""
+    text = stream.get("duration") or container.get("duration")
+    if text is None or container.get("format_name") in WITHOUT_LENGTH:
+        return None
+    value = float(text)
+    return value if 0 < value < float("inf") else None

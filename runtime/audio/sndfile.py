@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from runtime.audio.form import Form
 from runtime.audio.tags import read_tags
-from runtime.audio.truncation import check_whole
+from runtime.audio.truncation import Mp3Length, check_whole
 from runtime.errors import AudioError
 
 # libsndfile's account of a header whose sizes and the file's do not agree.
 MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|Riff size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 STREAMED = range(0x7FFFF000, 0x80000000)  # sizes that programs declare when they write to a pipe, as is 2^32 - 1
+MP3_PADDING = 4 * 1152  # samples that an encoder adds at most at both ends, and its tag's own frame
 UNKNOWN = 1 << 60  # frames: beyond it a length is libsndfile's word for "not known"
 
 
@@ -37,8 +38,10 @@ class SndfileSource:
         except OSError as error:
             raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
         try:
-            check_whole(path, self._descriptor)
+            length = check_whole(path, self._descriptor)
             self._open()
+            if self.form.format == "MP3" and length is not None:
+                self._check_mp3(length)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -64,6 +67,15 @@ class SndfileSource:
                     f"{self._path}: is cut off: declares {int(declared)} bytes of audio, holds {int(found)}: "
                     "get the whole file"
                 )
+
+    def _check_mp3(self, length: Mp3Length) -> None:
+        """Without a Xing tag libsndfile guesses the length, and reads no further than it guessed."""
+        known = length.declared or length.to_end
+        if not known or self._file.frames < length.samples - MP3_PADDING:
+            self._file.close()
+            raise UnreadableError(f"sees {self._file.frames / self.sample_rate:.1f} s of it, and there may be more")
+        if not length.declared:
+            self.samples = None
 
     def read(self, count: int) -> NDArray[np.floating[Any]]:
         """[n, c]"""

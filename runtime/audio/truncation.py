@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.errors import AudioError
-
-ADVICE = "is cut off: {}: get the whole file"
 
 MPEG_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}  # Hz; keys: version bits
 LAYER_3 = {  # kbit/s by the header's index, MPEG 1 and MPEG 2 or 2.5
@@ -17,10 +17,15 @@ LAYER_3 = {  # kbit/s by the header's index, MPEG 1 and MPEG 2 or 2.5
 WINDOW = 1 << 20  # bytes read at a time
 OGG_TAIL = 1 << 17  # bytes; an Ogg page has at most 65,307
 OGG_LAST_PAGE = 4  # of a page's flags
+AFTER_MP3 = (b"TAG", b"APETAGEX", b"LYRICS", b"ID3", b"3DI")  # how tags behind the last frame begin
 
 
-def check_whole(path: Path, descriptor: int) -> None:
-    """Raises AudioError if the file is an MP3 or Ogg file of which the end is missing."""
+def check_whole(path: Path, descriptor: int) -> Mp3Length | None:
+    """What an MP3 file's frames add up to; None for other files.
+
+    Raises AudioError if the file is an MP3 or Ogg file of which the end is missing.
+    """
+    length, reason = None, None
     with open(descriptor, "rb", buffering=WINDOW, closefd=False) as file:
         start = file.read(10)
         size = file.seek(0, os.SEEK_END)
@@ -28,21 +33,28 @@ def check_whole(path: Path, descriptor: int) -> None:
             file.seek(max(0, size - OGG_TAIL))
             reason = ogg_cut(file.read())
         elif start[:3] == b"ID3" or _frame(start) is not None:
-            length = 10 + _syncsafe(start[6:10]) if start[:3] == b"ID3" else 0
-            file.seek(length)
-            reason = mp3_cut(Window(file, size), length, size)
-        else:
-            reason = None
+            first = 10 + _syncsafe(start[6:10]) if start[:3] == b"ID3" else 0
+            length, reason = walk_mp3(Window(file), first, size)
         file.seek(0)
     if reason is not None:
-        raise AudioError(f"{path}: {ADVICE.format(reason)}")
+        raise AudioError(f"{path}: is cut off: {reason}: get the whole file")
+    return length
+
+
+@dataclass(frozen=True)
+class Mp3Length:
+    """How long the frames of an MP3 file are."""
+
+    samples: int  # of the frames up to the first thing that is none
+    declared: bool  # the file has a Xing or Info tag that says, too
+    to_end: bool  # nothing but tags follows those frames
 
 
 class Window:
     """Bytes of a long file by position, read forward."""
 
-    def __init__(self, file, size: int) -> None:  # type: ignore[no-untyped-def]
-        self._file, self._size = file, size
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._start, self._bytes = 0, b""
 
     def at(self, position: int, count: int) -> bytes:
@@ -65,19 +77,23 @@ def ogg_cut(tail: bytes) -> str | None:
     return None if tail[page + 5] & OGG_LAST_PAGE else "it ends without the mark of its last page"
 
 
-def mp3_cut(window: Window, position: int, size: int) -> str | None:
-    """What is wrong with the end of an MP3 file whose first frame is at `position`.
-
-    Walks from frame to frame. No verdict where the walk meets what is no frame (tags at the end, damage in the middle).
-    """
-    declared = _declared_bytes(window.at(position, 256))
+def walk_mp3(window: Window, position: int, size: int) -> tuple[Mp3Length, str | None]:
+    """Walk from frame to frame of an MP3 file whose first one is at `position`: its length, and what its end lacks."""
+    header = window.at(position, 256)
+    declared = _declared_bytes(header)
     if declared is not None and size - position < 0.99 * declared:
-        return f"declares {declared} bytes of audio, holds {size - position}"
+        return Mp3Length(0, True, False), f"declares {declared} bytes of audio, holds {size - position}"
+    per_frame = 1152 if len(header) > 1 and header[1] >> 3 & 3 == 3 else 576
+    frames = 0
     while (length := _frame(window.at(position, 4))) is not None:
         if position + length > size:
-            return f"its last frame has {size - position} bytes of {length}"
+            return Mp3Length(0, False, False), f"its last frame has {size - position} bytes of {length}"
         position += length
-    return None
+        frames += 1
+    rest = window.at(position, 8)
+    return Mp3Length(
+        frames * per_frame, declared is not None, rest.startswith(AFTER_MP3) or not rest.strip(b"\0")
+    ), None
 
 
 def _frame(header: bytes) -> int | None:
