@@ -117,6 +117,7 @@ class FfmpegSource:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
+                start_new_session=True,  # Ctrl-C is for us: ffmpeg ends when it is closed
             )
         except OSError as error:
             raise UnreadableError(f"ffmpeg failed: {error}") from error

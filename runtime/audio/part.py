@@ -34,13 +34,15 @@ class Part(io.FileIO):
             raise cannot_write(path, error) from error
 
     def write(self, data: Any) -> int:
-        """All of `data`, or less and the reason in `error`."""
+        """All of `data`, or less and the reason in `error`; nothing more after an error."""
         done, view = 0, memoryview(data).cast("B")
+        if self.error is not None:
+            return 0
         try:
             while done < len(view):
                 done += super().write(view[done:])
         except BaseException as error:
-            self.error = self.error or error
+            self.error = error
         return done
 
     def check(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -133,7 +134,8 @@ class SongWriter:
     def discard(self) -> None:
         if not self._file.closed:
             self._part.error = self._part.error or InterruptedError()  # what is buffered need not be written
-            self._file.close()
+            with suppress(soundfile.SoundFileError, RuntimeError):
+                self._file.close()
         self._part.discard()
 
     @staticmethod

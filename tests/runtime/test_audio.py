@@ -1,15 +1,13 @@
-"""Songs are read as they are, and stems written whole or not at all."""
+"""Whole songs in memory, and the forms stems take."""
 
 from __future__ import annotations
-
-import stat
 
 import numpy as np
 import pytest
 import soundfile
 
-from runtime.audio import read_song, resample, write_wav
-from runtime.errors import AudioError
+from runtime.audio import FORMATS, Form, check_form, form_for, read_song, resample
+from runtime.errors import OptionError
 
 
 def tone(rate: int, seconds: float = 1.0, channels: int = 2) -> np.ndarray:
@@ -29,29 +27,6 @@ def test_reads_the_formats_songs_come_in(tmp_path, suffix, tolerance, channels):
     assert np.abs(song.audio - tone(44100, channels=channels))[:, middle].max() <= tolerance
 
 
-def test_what_is_not_audio_is_refused_in_words(tmp_path):
-    cases = {
-        "missing.wav": (None, "does not exist"),
-        "empty.wav": (b"", "cannot be read as audio"),
-        "text.wav": (b"hello, this is no song" * 20, "cannot be read as audio"),
-        "text.mp3": (b"hello, this is no song" * 20, "cannot be read as audio"),
-    }
-    for name, (content, message) in cases.items():
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(AudioError, match=f"{name}: {message}"):
-            read_song(path)
-    with pytest.raises(AudioError, match="is a folder"):
-        read_song(tmp_path)
-    soundfile.write(tmp_path / "none.wav", np.zeros((0, 2)), 44100)
-    with pytest.raises(AudioError, match="holds no samples"):
-        read_song(tmp_path / "none.wav")
-    soundfile.write(tmp_path / "nan.wav", np.full((9, 2), np.nan), 44100, subtype="FLOAT")
-    with pytest.raises(AudioError, match="holds NaN, Inf or samples beyond"):
-        read_song(tmp_path / "nan.wav")
-
-
 @pytest.mark.parametrize("target", [8000, 22050, 48000, 192000])
 def test_resampling_keeps_a_tone_and_gives_the_length_asked_for(target):
     out = resample(tone(44100), 44100, target, samples=target)
@@ -60,41 +35,68 @@ def test_resampling_keeps_a_tone_and_gives_the_length_asked_for(target):
     assert np.abs(out - tone(target))[:, middle].max() < 1e-3
 
 
-@pytest.mark.parametrize(("subtype", "step"), [("FLOAT", 0), ("PCM_24", 2**-23), ("PCM_16", 2**-15)])
-def test_writes_the_subtype_asked_for(tmp_path, subtype, step):
-    audio = np.random.default_rng(0).uniform(-0.9, 0.9, (2, 1000)).astype(np.float32)
-    assert write_wav(tmp_path / "x.wav", audio, 48000, subtype) == 0
-    info = soundfile.info(tmp_path / "x.wav")
-    assert (info.subtype, info.samplerate, info.channels, info.frames) == (subtype, 48000, 2, 1000)
-    assert np.abs(read_song(tmp_path / "x.wav").audio - audio).max() <= step
+@pytest.mark.parametrize(
+    ("song", "asked", "stem"),
+    [
+        (("WAV", "PCM_24"), (None, None), ("WAV", "PCM_24")),
+        (("WAVEX", "PCM_U8"), (None, None), ("WAV", "PCM_U8")),
+        (("RF64", "DOUBLE"), (None, None), ("WAV", "DOUBLE")),
+        (("FLAC", "PCM_S8"), (None, None), ("FLAC", "PCM_S8")),
+        (("FLAC", "PCM_24"), (None, None), ("FLAC", "PCM_24")),
+        (("AIFF", "PCM_S8"), (None, None), ("WAV", "PCM_U8")),
+        (("CAF", "ALAC_20"), (None, None), ("WAV", "PCM_24")),
+        (("MP3", "MPEG_LAYER_III"), (None, None), ("WAV", "FLOAT")),
+        (("OGG", "VORBIS"), (None, None), ("WAV", "FLOAT")),
+        (("WAV", "ULAW"), (None, None), ("WAV", "FLOAT")),
+        (("FFMPEG", "AAC"), (None, None), ("WAV", "FLOAT")),
+        (("FFMPEG", "PCM_16"), (None, None), ("WAV", "PCM_16")),
+        (("WAV", "FLOAT"), ("flac", None), ("FLAC", "PCM_24")),
+        (("WAV", "PCM_16"), ("FLAC", None), ("FLAC", "PCM_16")),
+        (("WAV", "PCM_U8"), ("flac", None), ("FLAC", "PCM_S8")),
+        (("FLAC", "PCM_16"), ("wav", None), ("WAV", "PCM_16")),
+        (("FLAC", "PCM_16"), ("wav", "float"), ("WAV", "FLOAT")),
+        (("WAV", "PCM_16"), (None, "PCM_24"), ("WAV", "PCM_24")),
+        (("MP3", "MPEG_LAYER_III"), (None, "PCM_16"), ("WAV", "PCM_16")),
+        (("WAV", "PCM_16"), ("mp3", None), ("MP3", "MPEG_LAYER_III")),
+        (("WAV", "PCM_16"), ("ogg", None), ("OGG", "VORBIS")),
+        (("WAV", "PCM_16"), ("ogg", "opus"), ("OGG", "OPUS")),
+    ],
+)
+def test_stems_keep_the_song_s_form_unless_another_is_asked_for(song, asked, stem):
+    assert form_for(Form(*song), *asked) == Form(*stem)
 
 
-def test_overshoot_is_kept_in_float_and_counted_when_clipped(tmp_path):
-    audio = np.array([[0.5, 1.5, -2.0, 1.0]], np.float32)
-    assert write_wav(tmp_path / "x.wav", audio, 44100, "FLOAT") == 0
-    np.testing.assert_array_equal(read_song(tmp_path / "x.wav").audio, audio)
-    assert write_wav(tmp_path / "y.wav", audio, 44100, "PCM_16") == 2
-    np.testing.assert_allclose(read_song(tmp_path / "y.wav").audio, [[0.5, 1, -1, 1]], atol=1e-4)
+@pytest.mark.parametrize(
+    ("song", "asked", "message"),
+    [
+        (("WAV", "PCM_16"), ("aiff", None), "format aiff: expected wav, flac, ogg, mp3"),
+        (("WAV", "PCM_16"), ("flac", "FLOAT"), "subtype FLOAT: FLAC files hold PCM_S8, PCM_16, PCM_24"),
+        (("FLAC", "PCM_16"), (None, "FLOAT"), r"subtype FLOAT: FLAC files hold .* own container\): give --format, too"),
+        (("WAV", "PCM_16"), (None, "nonsense"), "subtype nonsense: WAV files hold"),
+    ],
+)
+def test_forms_that_cannot_be_are_refused(song, asked, message):
+    with pytest.raises(OptionError, match=message):
+        form_for(Form(*song), *asked)
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
-    target = tmp_path / "x.wav"
-    target.write_bytes(b"earlier")
+@pytest.mark.parametrize(
+    ("form", "rate", "channels", "message"),
+    [
+        (Form("MP3", "MPEG_LAYER_III"), 96000, 2, "MP3 files cannot have 96000 Hz, only 8000, .*: choose another"),
+        (Form("MP3", "MPEG_LAYER_III"), 44100, 6, "MP3 files have at most 2 channels, not 6"),
+        (Form("OGG", "OPUS"), 44100, 2, "OPUS files cannot have 44100 Hz, only 8000, 12000"),
+        (Form("OGG", "VORBIS"), 384000, 2, "OGG files have at most 200000 Hz, not 384000"),
+        (Form("FLAC", "PCM_24"), 768000, 2, "FLAC files have at most 655350 Hz, not 768000: .* --format wav"),
+        (Form("FLAC", "PCM_24"), 44100, 9, "FLAC files have at most 8 channels, not 9"),
+    ],
+)
+def test_what_a_codec_does_not_take_is_refused_before_the_work(form, rate, channels, message):
+    with pytest.raises(OptionError, match=message):
+        check_form(form, rate, channels)
 
-    def full(file, *args, **kwargs):
-        file.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(soundfile, "write", full)
-    with pytest.raises(AudioError, match=r"x\.wav: cannot be written \(.*No space left"):
-        write_wav(target, tone(44100), 44100, "FLOAT")
-    assert target.read_bytes() == b"earlier"
-    assert list(tmp_path.iterdir()) == [target]
-    with pytest.raises(AudioError, match="cannot be written"):
-        write_wav(tmp_path / "no such folder" / "x.wav", tone(44100), 44100, "FLOAT")
-
-
-def test_written_files_have_ordinary_permissions(tmp_path):
-    write_wav(tmp_path / "x.wav", tone(8000, 0.1), 8000, "FLOAT")
-    (tmp_path / "y").touch()
-    assert stat.S_IMODE((tmp_path / "x.wav").stat().st_mode) == stat.S_IMODE((tmp_path / "y").stat().st_mode)
+@pytest.mark.parametrize(("container", "subtype"), [(c, s) for c, subtypes in FORMATS.items() for s in subtypes])
+def test_every_form_on_offer_is_one_that_libsndfile_writes(container, subtype):
+    assert soundfile.check_format(container, subtype)
+    assert Form(container, subtype).suffix in (".wav", ".flac", ".ogg", ".opus", ".mp3")
