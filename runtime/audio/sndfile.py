@@ -52,11 +52,11 @@ class SndfileSource:
         except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise UnreadableError(_reason(error)) from error
         self._file = file
-        if not file.channels:
-            raise UnreadableError("no channels")
+        if not 0 <= file.frames < UNKNOWN:
+            raise UnreadableError("it declares no length")
         self.sample_rate = int(file.samplerate)
         self.channels = int(file.channels)
-        self.samples = int(file.frames) if 0 <= file.frames < UNKNOWN else None
+        self.samples: int | None = int(file.frames)
         self.form = Form(file.format, file.subtype)
         self.tags = read_tags(file)
         for name, declared, found in MISMATCH.findall(file.extra_info):

@@ -17,6 +17,7 @@ LAYER_3 = {  # kbit/s by the header's index, MPEG 1 and MPEG 2 or 2.5
 WINDOW = 1 << 20  # bytes read at a time
 OGG_TAIL = 1 << 17  # bytes; an Ogg page has at most 65,307
 OGG_LAST_PAGE = 4  # of a page's flags
+MP3_LEAD = 1 << 12  # bytes that may lie between a tag and the first frame: padding that the tag does not count
 AFTER_MP3 = (b"TAG", b"APETAGEX", b"LYRICS", b"ID3", b"3DI")  # how tags behind the last frame begin
 
 
@@ -79,6 +80,7 @@ def ogg_cut(tail: bytes) -> str | None:
 
 def walk_mp3(window: Window, position: int, size: int) -> tuple[Mp3Length, str | None]:
     """Walk from frame to frame of an MP3 file whose first one is at `position`: its length, and what its end lacks."""
+    position = _first_frame(window, position)
     header = window.at(position, 256)
     declared = _declared_bytes(header)
     if declared is not None and size - position < 0.99 * declared:
@@ -94,6 +96,20 @@ def walk_mp3(window: Window, position: int, size: int) -> tuple[Mp3Length, str |
     return Mp3Length(
         frames * per_frame, declared is not None, rest.startswith(AFTER_MP3) or not rest.strip(b"\0")
     ), None
+
+
+def _first_frame(window: Window, position: int) -> int:
+    """Where frames begin at or behind `position`: three in a row, for two bytes alone look like a frame by chance."""
+    for start in range(position, position + MP3_LEAD):
+        behind = start
+        for _ in range(3):
+            length = _frame(window.at(behind, 4))
+            if length is None:
+                break
+            behind += length
+        else:
+            return start
+    return position
 
 
 def _frame(header: bytes) -> int | None:
