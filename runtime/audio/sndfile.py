@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +33,25 @@ class SndfileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # By descriptor: a name need not be valid text, and its extension must not decide how the content is read.
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except OSError as error:
-            raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
-        try:
-            length = check_whole(path, self._descriptor)
-            self._open()
-            if self.form.format == "MP3" and length is not None:
-                self._check_mp3(length)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+        with ExitStack() as stack:
+            # By descriptor: a name need not be valid text, and its extension must not decide how the content is read.
+            try:
+                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            except OSError as error:
+                raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+            stack.callback(os.close, descriptor)
+            length = check_whole(path, descriptor)
+            try:
+                self._file = soundfile.SoundFile(descriptor, closefd=False)
+            except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+                raise UnreadableError(_reason(error)) from error
+            stack.callback(self._file.close)
+            self._describe(length)
+            self._check_sizes()
+            self._open = stack.pop_all()
 
-    def _open(self) -> None:
-        try:
-            file = soundfile.SoundFile(self._descriptor, closefd=False)
-        except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-            raise UnreadableError(_reason(error)) from error
-        self._file = file
+    def _describe(self, mp3: Mp3Length | None) -> None:
+        file = self._file
         if not 0 <= file.frames < UNKNOWN:
             raise UnreadableError("it declares no length")
         self.sample_rate = int(file.samplerate)
@@ -59,10 +59,14 @@ class SndfileSource:
         self.samples: int | None = int(file.frames)
         self.form = Form(file.format, file.subtype)
         self.tags = read_tags(file)
-        for name, declared, found in MISMATCH.findall(file.extra_info):
-            of_data = name not in ("Riff size", "riff") or file.format in ("RF64", "W64")
+        if file.format == "MP3" and mp3 is not None:
+            self._check_mp3(mp3)
+
+    def _check_sizes(self) -> None:
+        for name, declared, found in MISMATCH.findall(self._file.extra_info):
+            of_audio = name not in ("Riff size", "riff") or self.form.format in ("RF64", "W64")
             streamed = int(declared) in STREAMED or int(declared) == 0xFFFFFFFF
-            if of_data and int(declared) > int(found) and not streamed:
+            if of_audio and int(declared) > int(found) and not streamed:
                 raise AudioError(
                     f"{self._path}: is cut off: declares {int(declared)} bytes of audio, holds {int(found)}: "
                     "get the whole file"
@@ -72,7 +76,6 @@ class SndfileSource:
         """Without a Xing tag libsndfile guesses the length, and reads no further than it guessed."""
         known = length.declared or length.to_end
         if not known or self._file.frames < length.samples - MP3_PADDING:
-            self._file.close()
             raise UnreadableError(f"sees {self._file.frames / self.sample_rate:.1f} s of it, and there may be more")
         if not length.declared:
             self.samples = None
@@ -86,9 +89,7 @@ class SndfileSource:
         return out
 
     def close(self) -> None:
-        if not self._file.closed:
-            self._file.close()
-            os.close(self._descriptor)
+        self._open.close()
 
 
 def _reason(error: BaseException) -> str:
