@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from runtime.audio import read_song, write_wav
+from runtime.audio import Form, SongWriter, read_song
 from runtime.backends import Backend, open_backend
 from runtime.manifest import Manifest, read_manifest
 from runtime.separator import Separator
@@ -124,7 +124,8 @@ class EngineSession:
         stems = separator.separate(mixture.audio, mixture.sample_rate)
         with separator.times.stage("write"):
             for audio in stems.values():
-                write_wav(stem, audio, mixture.sample_rate, "FLOAT")
+                with SongWriter(stem, mixture.sample_rate, channels, Form("WAV", "FLOAT")) as out:
+                    out.write(audio)
         total = time.perf_counter() - start
         times = separator.times.seconds
         seconds = {name: times[name] for name in ("read", "stft", "engine", "istft", "write")}

@@ -204,7 +204,7 @@ def test_all_stems_take_their_names_or_none_does(tmp_path, monkeypatch, error, l
 
 @pytest.mark.parametrize("form", [Form("WAV", "PCM_16"), Form("FLAC", "PCM_24"), Form("OGG", "VORBIS")])
 @pytest.mark.parametrize("clip", ["rescale", "none"])
-@pytest.mark.parametrize("room", [0, 60, 5000, 30000])
+@pytest.mark.parametrize("room", [0, 60, 5000, 20000])
 def test_a_disk_that_takes_no_more_is_one_line(tmp_path, form, clip, room):
     """By the limit on a file's size: as on a full disk, a write fails somewhere between the header and the end."""
     target = tmp_path / "x"
@@ -244,12 +244,12 @@ def test_a_full_disk_is_one_line_and_earlier_stems_stay(small_disk, form, clip):
     earlier = bytes(range(256)) * 64
     for target in targets.values():
         target.write_bytes(earlier)
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 300000)).astype(np.float32)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 600000)).astype(np.float32)
     with (
         pytest.raises(AudioError, match=r"vocals|instrumental: cannot be written \(No space left on device\)"),
-        StemWriters(targets, 44100, 2, form, clip, samples=300000) as writers,
+        StemWriters(targets, 44100, 2, form, clip, samples=600000) as writers,
     ):
-        for first in range(0, 300000, 10000):
+        for first in range(0, 600000, 10000):
             writers.write(dict.fromkeys(targets, noise[:, first : first + 10000]))
     assert sorted(path.name for path in small_disk.iterdir()) == ["instrumental", "vocals"]
     assert all(target.read_bytes() == earlier for target in targets.values())

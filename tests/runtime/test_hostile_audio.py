@@ -165,7 +165,12 @@ def test_each_is_read_or_refused_in_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in CASES if name.startswith(("cut to", "empty", "zeros", "noise", "text", "rate", "channels"))],
+    [
+        name
+        for name in CASES
+        if name.startswith(("cut to", "empty", "zeros", "noise", "text", "rate", "channels"))
+        and not name.endswith("voc")
+    ],
 )
 def test_these_are_refused(tmp_path, monkeypatch, name):
     """What is cut off, empty, not audio or absurd in its rate or channels never becomes a song."""
