@@ -20,7 +20,8 @@ from runtime.errors import AudioError
 # libsndfile's account of a header whose sizes and the file's do not agree.
 MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|Riff size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 STREAMED = range(0x7FFFF000, 0x80000000)  # sizes that programs declare when they write to a pipe, as is 2^32 - 1
-MP3_PADDING = 4 * 1152  # samples that an encoder adds at most at both ends, and its tag's own frame
+MP3_FRAME = 1152  # samples
+MP3_PADDING = 4 * MP3_FRAME  # what an encoder adds at both ends and takes away by its tag, at most, and the tag's frame
 UNKNOWN = 1 << 60  # frames: beyond it a length is libsndfile's word for "not known"
 
 
@@ -74,8 +75,9 @@ class SndfileSource:
 
     def _check_mp3(self, length: Mp3Length) -> None:
         """Without a Xing tag libsndfile guesses the length, and reads no further than it guessed."""
+        padding = MP3_PADDING if length.declared else MP3_FRAME
         known = length.declared or length.to_end
-        if not known or self._file.frames < length.samples - MP3_PADDING:
+        if not known or self._file.frames < length.samples - padding:
             raise UnreadableError(f"sees {self._file.frames / self.sample_rate:.1f} s of it, and there may be more")
         if not length.declared:
             self.samples = None

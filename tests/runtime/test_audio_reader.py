@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from runtime.audio import open_song
+from runtime.audio import open_song, truncation
 from runtime.audio import reader as reader_module
 from runtime.errors import AudioError
 
@@ -168,8 +168,8 @@ def test_a_file_that_is_cut_off_is_never_taken_for_the_whole_song(tmp_path, no_f
 def without_xing(path):
     """The MP3 file at `path` without its first frame, which says how long it is."""
     content = path.read_bytes()
-    start = content.index(b"\xff\xfb" if b"\xff\xfb" in content else b"\xff\xfa")
-    path.write_bytes(content[content.index(content[start : start + 3], start + 4) :])
+    assert b"Info" in content[:200] or b"Xing" in content[:200]
+    path.write_bytes(content[truncation._frame(content[:4]) :])
 
 
 def test_an_mp3_without_a_length_is_read_to_its_end_or_refused(tmp_path, no_ffmpeg):
@@ -186,7 +186,7 @@ def test_an_mp3_without_a_length_is_read_to_its_end_or_refused(tmp_path, no_ffmp
 
 def test_an_mp3_without_a_length_that_ends_in_a_frame_is_cut_off(tmp_path):
     path = tmp_path / "x.mp3"
-    soundfile.write(path, NOISE, 48000)
+    soundfile.write(path, NOISE, 48000, bitrate_mode="CONSTANT")
     without_xing(path)
     assert read(path).shape[1] >= len(NOISE)
     content = path.read_bytes()

@@ -183,7 +183,11 @@ def test_ffmpeg_does_not_make_songs_of_them_either(tmp_path):
     if not reader_module.ffmpeg_installed():
         pytest.skip("ffmpeg is not installed")
     names = [f"{kind}.{suffix}" for kind in ("empty", "zeros", "noise", "text") for suffix in ("wav", "mp3", "m4a")]
-    names += [f"cut to 0.5.{form}" for form in FORMS] + ["id3 without end.mp3", "picture.mp3", "two\nlines.wav"]
+    names += [f"cut to 0.5.{form}" for form in FORMS if form != "voc"] + [
+        "id3 without end.mp3",
+        "picture.mp3",
+        "two\nlines.wav",
+    ]
     for name in names:
         path = tmp_path / name
         path.write_bytes(CASES[name])
