@@ -97,9 +97,9 @@ def check_output(option: str, path: Path | None) -> None:
         raise OptionError(f"{option} {path}: expected the name of a file in a folder that exists")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """By way of a file beside it, so that `path` is never half written."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bsm-report-") as folder:
         part = Path(folder) / "part"
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)

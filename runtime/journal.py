@@ -1,0 +1,65 @@
+"""What was done, song by song, in JSON lines: `bsm-run --manifest`."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from runtime.errors import OptionError
+
+
+class Journal:
+    """A file that gets one line a song, as soon as the song is done; a context manager.
+
+    Lines are added to what a file holds already, each in one piece. Raises OptionError where that cannot be done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        try:
+            self._file = os.open(path, flags, 0o666)
+            first, last = _ends(path) if os.fstat(self._file).st_size else (b"", b"")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise self._cannot(error) from error
+        if first not in (b"", b"{"):
+            os.close(self._file)
+            raise OptionError(f"--manifest {path}: holds something else than JSON lines: choose another name")
+        self._before = b"" if last in (b"", b"\n") else b"\n"  # a line that an earlier run could not finish
+
+    def add(self, **fields: Any) -> None:
+        """One line: `time`, the present in ISO 8601, UTC, and `fields`, paths as text."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        line = json.dumps({"time": now, **fields}, default=str)
+        data = self._before + line.encode() + b"\n"
+        try:
+            written = os.write(self._file, data)
+            if written < len(data):  # the disk is full: the next write says so
+                os.write(self._file, data[written:])
+        except OSError as error:
+            raise self._cannot(error) from error
+        self._before = b""
+
+    def _cannot(self, error: OSError | ValueError) -> OptionError:
+        reason = getattr(error, "strerror", None) or error
+        return OptionError(f"--manifest {self.path}: cannot be written ({reason})")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """The first and the last byte."""
+    with path.open("rb") as file:
+        first = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        return first, file.read(1)
