@@ -356,3 +356,16 @@ def test_a_wav_file_of_unknown_length_never_exceeds_4_gb_silently(tmp_path, monk
         for _ in range(3):
             out.write(np.zeros((2, 2000), np.float32))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_stem_beyond_4_gb_can_be_read_again(tmp_path):
+    samples = (1 << 32) // 8 + 100_000
+    block = np.full((2, 1 << 20), 0.25, np.float32)
+    with StemWriters({"x": tmp_path / "x.wav"}, 192000, 2, Form("WAV", "FLOAT"), samples=samples) as writers:
+        for first in range(0, samples, 1 << 20):
+            writers.write({"x": block[:, : samples - first]})
+    assert (tmp_path / "x.wav").stat().st_size > 1 << 32
+    with open_song(tmp_path / "x.wav") as song:
+        assert (song.samples, song.form) == (samples, Form("RF64", "FLOAT"))
+        assert sum(part.shape[1] for part in song.blocks(1 << 19) if (part == 0.25).all()) == samples

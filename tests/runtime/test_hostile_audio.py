@@ -203,11 +203,14 @@ def refused_files(tmp_path_factory, golden_engine):
     folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_module, "ffmpeg_installed", lambda: False)
-        for name, content in CASES.items():
-            path = folder / name
+        stems: set[str] = set()
+        for number, (name, content) in enumerate(CASES.items()):
+            path = folder / (name if (folder / name).stem not in stems else f"{number} {name}")
             path.write_bytes(content)
             if outcome(path) is None:
                 path.unlink()
+            else:
+                stems.add(path.stem)  # one of each: songs of one name would be refused for that already
     return golden_engine("c"), folder
 
 
