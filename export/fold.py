@@ -26,29 +26,37 @@ from torch import Tensor, nn
 from bsmamba2.mamba2 import EPS, MambaBlock, Merge, ResidualMixer
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.scan import MASKED, SCAN_CHUNK, carried_decays
+from runtime.manifest import Range
 
 
-def fold_dual_path(model: BandSplitSeparator, frames: int | None) -> None:
-    """Replace every Mamba2 block of `model`, for chunks of `frames`, or of any number of them if None."""
+def fold_dual_path(model: BandSplitSeparator, frames: Range) -> None:
+    """Replace every Mamba2 block of `model`, for chunks of so many `frames`."""
     triangles: dict[tuple[int, bool], Triangle] = {}  # shared, so that the graph holds each of them once
+    sub_bands = len(model.config.bands)
     for layer in model.layers:
         blocks = cast(nn.ModuleList, layer)
-        for i, length in enumerate((frames, len(model.config.bands))):
+        for i, lengths in enumerate((frames, Range(sub_bands, sub_bands, sub_bands))):
             if isinstance(blocks[i], MambaBlock):
-                q = positions_of_a_chunk(length)
+                fixed = lengths.min == lengths.max
+                q = positions_of_a_chunk(lengths)
                 for backward in (False, True):
                     if (q, backward) not in triangles:
                         triangles[q, backward] = Triangle(q, backward)
                 block = cast(MambaBlock, blocks[i])
-                blocks[i] = FoldedBlock(block, triangles[q, False], triangles[q, True], length is not None)
+                blocks[i] = FoldedBlock(block, triangles[q, False], triangles[q, True], fixed)
 
 
-def positions_of_a_chunk(length: int | None) -> int:
-    """At most SCAN_CHUNK positions, as few too many as there can be; SCAN_CHUNK for an unknown length."""
-    if length is None:
-        return SCAN_CHUNK
-    chunks = (length + SCAN_CHUNK - 1) // SCAN_CHUNK
-    return (length + chunks - 1) // chunks
+def positions_of_a_chunk(lengths: Range) -> int:
+    """At most SCAN_CHUNK positions, and few too many of them in the last chunk of sequences of these `lengths`."""
+    if lengths.min == lengths.max:
+        chunks = (lengths.max + SCAN_CHUNK - 1) // SCAN_CHUNK
+        return (lengths.max + chunks - 1) // chunks
+
+    def too_many(q: int) -> float:
+        """The share of a length that is added to fill its last chunk, where that is largest."""
+        return max(-length % q / length for length in (lengths.min, lengths.opt, lengths.max))
+
+    return min(range(SCAN_CHUNK, SCAN_CHUNK * 3 // 4, -1), key=too_many)
 
 
 class Triangle(nn.Module):

@@ -40,7 +40,7 @@ def prepared(
         model.use_scan(scan)
     if target == "cpu":
         if precision == "fp32" and scan == "chunked":
-            fold_dual_path(model, frames.max if frames.min == frames.max else None)
+            fold_dual_path(model, frames)
         slice_dual_path(model)
     return model
 

@@ -75,8 +75,8 @@ def _intro(bench: Bench) -> list[Markup]:
             "speed depends on the size of that input, not on what the music is: here it is random numbers."
         ),
         paragraph(
-            f"Each contender ran in a process of its own ({threads}). They took turns: first {bench.warmup} "
-            f"rounds of warm-up, then {bench.rounds} rounds that count; in each round every contender ran once, so "
+            f"Each contender ran in a process of its own ({threads}). They took turns: first {_rounds(bench.warmup)} "
+            f"of warm-up, then {_rounds(bench.rounds)} that count; in each round every contender ran once, so "
             "that whatever else the machine was doing hit all of them alike."
         ),
         table(
@@ -150,3 +150,7 @@ def _sweeps(bench: Bench) -> list[Markup]:
             parts += [heading(title), picture(cost(series, axis), linear, f"{title.lower()}, a line a contender")]
     swept = sweep_rows(bench)
     return [*parts, table(SWEEP_COLUMNS, swept)] if swept else parts
+
+
+def _rounds(number: int) -> str:
+    return f"{number} round{'' if number == 1 else 's'}"

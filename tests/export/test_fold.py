@@ -29,7 +29,7 @@ SIZES = {
 
 
 def folded(block: MambaBlock, length: int, fixed: bool) -> FoldedBlock:
-    q, dtype = positions_of_a_chunk(length if fixed else None), block.linear.weight.dtype
+    q, dtype = positions_of_a_chunk(Range(length if fixed else 1, length, length)), block.linear.weight.dtype
     return FoldedBlock(block, Triangle(q, False).to(dtype), Triangle(q, True).to(dtype), fixed)
 
 
@@ -84,9 +84,14 @@ def test_a_triangle_sums_what_lies_between(backward):
             assert torch.isclose(pairs[i, j], decay[between].sum() + (MASKED if place[j] > place[i] else 0))
 
 
-@pytest.mark.parametrize(("length", "positions"), [(1, 1), (62, 62), (64, 64), (65, 33), (801, 62), (None, SCAN_CHUNK)])
+@pytest.mark.parametrize(("length", "positions"), [(1, 1), (62, 62), (64, 64), (65, 33), (801, 62)])
 def test_chunks_are_as_even_as_they_can_be(length, positions):
-    assert positions_of_a_chunk(length) == positions
+    assert positions_of_a_chunk(Range(length, length, length)) == positions
+
+
+def test_chunks_of_several_lengths_fill_up_little():
+    q = positions_of_a_chunk(Range(401, 801, 1601))
+    assert 48 < q <= SCAN_CHUNK and all(-length % q <= 0.02 * length for length in (401, 801, 1601))
 
 
 def test_only_what_a_cpu_computes_in_float32_is_folded():
@@ -105,7 +110,7 @@ def test_only_what_a_cpu_computes_in_float32_is_folded():
 
 def test_blocks_share_their_constants():
     model = BandSplitSeparator(ModelConfig(depth=3, **SIZES)).eval()
-    fold_dual_path(model, 130)
+    fold_dual_path(model, Range(130, 130, 130))
     triangles = {id(module) for module in model.modules() if isinstance(module, Triangle)}
     assert len(triangles) == 4  # two axes, two directions
 
