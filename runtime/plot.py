@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.audio import open_song
+from runtime.command import printable
 from runtime.mel import Float, Picture, Sketch
 from runtime.report import new_figure, write_whole
 
@@ -98,7 +99,7 @@ def draw(title: str, song: Picture, stems: Mapping[str, Picture]) -> Figure:
     heights = [1.0, *([0.22] if vocals else []), *[1.6] * len(sounds)]
     figure = new_figure(12, 1.1 + 1.25 * sum(heights))
     rows = list(figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights}))
-    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
+    figure.suptitle(printable(title), fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
 
     _outline(rows[0], song, vocals)
     if vocals is not None:
