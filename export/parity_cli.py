@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from bsmamba2.errors import BsmambaError
 from runtime.audio import Song, read_song, resample
 from runtime.backends import DEVICES, open_backend
-from runtime.chunks import ChunkPlan
 from runtime.command import printable, run_command
 from runtime.errors import AudioError, OptionError
 from runtime.manifest import Manifest, Stft, read_manifest, sha256_of
@@ -149,9 +148,10 @@ def _loudest_chunk(song: Song, manifest: Manifest) -> tuple[Float, float]:
     wave = resample(song.audio, song.sample_rate, rate)
     if len(wave) < channels:
         wave = np.repeat(wave, channels, axis=0)
-    plan = ChunkPlan.of(wave.shape[1], manifest.chunk_samples, 0)
-    best = max(range(len(plan)), key=lambda i: float(np.square(plan.cut(wave, i), dtype=np.float64).sum()))
-    return plan.cut(wave, best)[None, :channels], plan.start(best) / rate
+    length = manifest.chunk_samples
+    chunks = {start: wave[:channels, start : start + length] for start in range(0, wave.shape[1], length)}
+    best = max(chunks, key=lambda start: float(np.square(chunks[start], dtype=np.float64).sum()))
+    return np.pad(chunks[best], ((0, 0), (0, length - chunks[best].shape[1])))[None], best / rate
 
 
 def _pytorch_separator(checkpoint: Checkpoint, manifest: Manifest) -> Separator:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio import MAX_LEVEL, MAX_RATE, MIN_RATE, resample
-from runtime.backends import Backend, Pending, open_backend
-from runtime.chunks import ChunkPlan, OverlapAdd
-from runtime.errors import EngineError, NumericsError, OptionError
+from runtime.audio import MAX_LEVEL, MAX_RATE, MIN_RATE
+from runtime.backends import Backend, open_backend
+from runtime.chunks import ChunkPlan
+from runtime.engine_run import EngineRun
+from runtime.errors import OptionError
 from runtime.manifest import Manifest, read_manifest
-from runtime.stft import Stft
+from runtime.stream import SongStream, stems_of
 from runtime.timing import StageTimes
 
 Float = NDArray[np.float32]
+Samples = NDArray[np.floating[Any]]
 
 DEFAULT_OVERLAP = 0.25
-Group = list[tuple[int, int]]  # chunks given to the engine together: (mixture, chunk) each
-INSTRUMENTAL = "instrumental"  # the mixture without the vocals
+BLOCK = 1 << 16  # samples of an array taken at a time
 
 
 class Separator:
-    """Separates songs with one engine. Not thread-safe: use one in each thread.
+    """Separates songs with one engine, one at a time; a context manager that closes it.
 
-    `times` holds the seconds spent so far in each stage: resample, stft, engine, istft.
+    Threads may share it, but not use it at once: that raises OptionError. `times` holds the seconds spent so far in
+    each stage: resample, stft, engine, istft. `plan` says how songs are cut; another one holds from the next song on.
     """
 
     def __init__(
@@ -39,23 +43,23 @@ class Separator:
             raise OptionError(
                 f"batch {batch}: this engine takes {manifest.batch.min} to {manifest.batch.max} chunks at a time"
             )
-        ChunkPlan.of(1, manifest.chunk_samples, overlap)  # refuses a bad overlap now rather than at the first song
         self.backend = backend
         self.manifest = manifest
-        self.overlap = overlap
-        self.batch = batch
+        self.plan = ChunkPlan.of(manifest.chunk_samples, overlap)
         self.times = StageTimes()
-        self._stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
+        self._engine = EngineRun(backend, manifest, batch, self.times)
+        self._lock = threading.Lock()  # held while a song is on its way
+        self._closing = threading.Event()
+        self._closed = False
 
     @property
     def stems(self) -> list[str]:
-        """The stems `separate` can give: the network's, and "instrumental" where it has vocals."""
-        stems = list(self.manifest.model.stems)
-        return [*stems, INSTRUMENTAL] if "vocals" in stems and INSTRUMENTAL not in stems else stems
+        """The stems it can give: the network's, and "instrumental" where it has vocals."""
+        return stems_of(list(self.manifest.model.stems))
 
     def separate(
         self,
-        audio: Float,
+        audio: Samples,
         sample_rate: int,
         stems: list[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -66,118 +70,152 @@ class Separator:
         with the chunks done and their number. A mono song goes to a stereo engine as two equal channels, whose mean
         comes back; the channels of a stereo song go to a mono engine one by one. Raises OptionError, EngineError.
         """
-        if not np.issubdtype(np.asarray(audio).dtype, np.floating):
-            raise OptionError(f"audio of {np.asarray(audio).dtype}: expected floating-point samples, full scale 1.0")
-        audio = np.asarray(audio, np.float32)
+        audio = np.asarray(audio)
         song = audio[None] if audio.ndim == 1 else audio
-        self._check(song, sample_rate)
-        wanted = self.stems if stems is None else stems
-        unknown = [stem for stem in wanted if stem not in self.stems]
-        if unknown or not wanted:
-            raise OptionError(f"stems {', '.join(unknown) or 'none'}: this engine gives {', '.join(self.stems)}")
-
-        rate = self.manifest.stft.sample_rate
-        with self.times.stage("resample"):
-            mixture = resample(song, sample_rate, rate)
-        estimates = self._estimate(mixture, progress)  # [s, c, samples]
-        with self.times.stage("resample"):
-            out = {
-                name: resample(estimate, rate, sample_rate, song.shape[1]).reshape(audio.shape)
-                for name, estimate in zip(self.manifest.model.stems, estimates, strict=True)
-            }
-        if INSTRUMENTAL in self.stems and INSTRUMENTAL not in out:
-            out[INSTRUMENTAL] = audio - out["vocals"]
-        return {name: out[name] for name in wanted}
-
-    def _check(self, song: Float, sample_rate: int) -> None:
         if song.ndim != 2 or song.shape[0] not in (1, 2):
             raise OptionError(
                 f"audio of shape {song.shape}: expected [channels, samples] with 1 or 2 channels, or [samples]"
             )
-        if song.shape[1] == 0:
-            raise OptionError("audio holds no samples")
-        if not np.abs(song).max() <= MAX_LEVEL:
-            raise OptionError(f"audio holds NaN, Inf or samples beyond {MAX_LEVEL:.0e}: expected full scale 1.0")
-        if not isinstance(sample_rate, int | np.integer) or not MIN_RATE <= sample_rate <= MAX_RATE:
-            raise OptionError(f"sample rate {sample_rate!r}: expected {MIN_RATE} to {MAX_RATE} Hz")
+        check_rate(sample_rate)
+        check_samples(song, 0, sample_rate)
+        song = song.astype(np.float32, copy=False)
 
-    def _estimate(self, mixture: Float, progress: Callable[[int, int], None] | None) -> Float:
-        """[c, samples] at the engine's rate -> the network's stems [s, c, samples]."""
-        channels = self.manifest.model.channels
-        if channels == 1:  # each side of the song is a mixture of its own
-            sides = self._overlap_add(mixture[:, None], progress)  # [c, s, 1, samples]
-            return np.concatenate(list(sides), axis=1)
-        stereo = mixture if mixture.shape[0] == 2 else np.repeat(mixture, 2, axis=0)
-        (stems,) = self._overlap_add(stereo[None], progress)
-        if mixture.shape[0] == 1:
-            stems = (stems[:, :1] + stems[:, 1:]) / 2
-        out: Float = stems
-        return out
+        wanted = self._wanted(stems)
+        stream = SongStream(self._engine, self.plan, sample_rate, song.shape[0], wanted)
+        chunks = stream.chunks(song.shape[1])
 
-    def _overlap_add(self, mixtures: Float, progress: Callable[[int, int], None] | None) -> Float:
-        """Mixtures of one length, [m, c, samples], each on its own -> [m, s, c, samples]."""
-        plan = ChunkPlan.of(mixtures.shape[-1], self.manifest.chunk_samples, self.overlap)
-        shape = (len(self.manifest.model.stems), mixtures.shape[1])
-        results = [OverlapAdd(plan, shape) for _ in mixtures]
-        chunks = [(m, i) for m in range(len(mixtures)) for i in range(len(plan))]
-        groups = [chunks[first : first + self.batch] for first in range(0, len(chunks), self.batch)]
-        waiting: deque[tuple[Group, Pending]] = deque()
-        done = 0
-
-        def collect() -> None:
-            nonlocal done
-            group, pending = waiting.popleft()
-            with self.times.stage("engine"):
-                stems = pending.result()
-            self._add(group, stems, shape, plan, results)
-            done += len(group)
+        def told(done: int) -> None:
             if progress is not None:
-                progress(done, len(chunks))
+                progress(done, chunks)
 
+        blocks = (song[:, first : first + BLOCK] for first in range(0, song.shape[1], BLOCK))
+        out = {name: np.empty_like(song) for name in wanted}
+        at = 0
+        with closing(self._run(stream, blocks, told)) as ready:
+            for piece in ready:
+                for name, wave in piece.items():
+                    out[name][:, at : at + wave.shape[1]] = wave
+                at += _length(piece)
+        return {name: wave.reshape(audio.shape) for name, wave in out.items()}
+
+    def stream(
+        self,
+        blocks: Iterable[Samples],
+        sample_rate: int,
+        channels: int,
+        stems: list[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+        pairs: bool = False,
+    ) -> Generator[dict[str, Samples], None, None]:
+        """Separate a song that comes in `blocks` [c, n] of any lengths, full scale 1.0, at `sample_rate` Hz.
+
+        Gives `stems` (all of them by default) as soon as they are ready: by name, [c, n] each with one n for all of
+        them, in order, in all as many samples as went in; float32, but for the "instrumental" of float64 blocks. What
+        is held meanwhile is a few chunks, however long the song. `progress` is called with the song's samples done.
+        `channels` is 1 or 2; with `pairs` any number, of which 1 and 2, 3 and 4 and so on are separated as if they were
+        songs of their own, an odd last one as a mono song. The separator is in use from the first stems asked for until
+        the last ones are given or the iterator is closed. Raises OptionError, EngineError, also while it is iterated.
+        """
+        if channels not in (1, 2) and not (pairs and channels > 2):
+            raise OptionError(f"{channels} channels: expected 1 or 2, or more with pairs=True")
+        check_rate(sample_rate)
+        song = SongStream(self._engine, self.plan, sample_rate, channels, self._wanted(stems))
+        return self._stream(song, _checked(blocks, sample_rate, channels), progress)
+
+    def _stream(
+        self, song: SongStream, blocks: Iterator[Samples], progress: Callable[[int], None] | None
+    ) -> Generator[dict[str, Samples], None, None]:
+        done = 0
+        with closing(self._run(song, blocks, lambda chunks: None)) as ready:
+            for piece in ready:
+                done += _length(piece)
+                if progress is not None:
+                    progress(done)
+                yield piece
+
+    def _wanted(self, stems: list[str] | None) -> list[str]:
+        wanted = self.stems if stems is None else stems
+        unknown = [stem for stem in wanted if stem not in self.stems]
+        if unknown or not wanted:
+            raise OptionError(f"stems {', '.join(unknown) or 'none'}: this engine gives {', '.join(self.stems)}")
+        return wanted
+
+    def _run(
+        self, stream: SongStream, blocks: Iterable[Samples], progress: Callable[[int], None]
+    ) -> Generator[dict[str, Samples], None, None]:
+        with self._in_use(), closing(stream.run(blocks, progress)) as ready:
+            for piece in ready:
+                if self._closing.is_set():
+                    raise OptionError("the separator was closed while a song was on its way")
+                yield piece
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        if self._closing.is_set():
+            raise OptionError("the separator is closed: open another one")
+        if not self._lock.acquire(blocking=False):
+            raise OptionError(
+                "the separator is in use: it separates one song at a time; let it finish (or close the stream), or "
+                "open another one for each thread"
+            )
         try:
-            for group in groups:
-                with self.times.stage("stft"):
-                    spectra = self._stft.forward(np.stack([plan.cut(mixtures[m], i) for m, i in group]))
-                missing = self.manifest.batch.min - len(group)
-                if missing > 0:  # the engine takes no fewer; what it makes of silence is dropped
-                    spectra = np.concatenate([spectra, np.zeros((missing, *spectra.shape[1:]), np.float32)])
-                with self.times.stage("engine"):
-                    waiting.append((group, self.backend.submit(spectra)))
-                if len(waiting) == self.backend.depth:
-                    collect()
-            while waiting:
-                collect()
+            yield
         finally:
-            for _, pending in waiting:  # after an error: leave nothing under way
-                with suppress(EngineError):
-                    pending.result()
-        return np.stack([result.result() for result in results])
-
-    def _add(
-        self, group: Group, stems: Float, shape: tuple[int, ...], plan: ChunkPlan, results: list[OverlapAdd]
-    ) -> None:
-        """Transform the stems of a group of chunks back and add them to the results of their mixtures."""
-        manifest = self.manifest
-        batch = max(len(group), manifest.batch.min)
-        expected = (batch, shape[0], manifest.frames.opt, manifest.bins, manifest.model.channels, 2)
-        if stems.shape != expected:
-            raise EngineError(f"the engine returned {stems.shape}: expected {expected}; export it again")
-        stems = stems[: len(group)]
-        with self.times.stage("istft"):
-            if not np.isfinite(stems).all():
-                raise NumericsError(
-                    f"the engine returned NaN or Inf for the chunk at {self._seconds(plan.start(group[0][1]))}: "
-                    "no stem is written; export the engine again and look at its parity record"
-                )
-            for (m, i), wave in zip(group, self._stft.inverse(stems), strict=True):
-                results[m].add(i, wave)
+            self._lock.release()
+            if self._closing.is_set():
+                self.close()
 
     def close(self) -> None:
-        """Give back what the engine holds. The separator cannot be used after it."""
-        self.backend.close()
+        """Give back what the engine holds, at once or when the song on its way ends. It cannot be used after it."""
+        self._closing.set()
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._closed:
+                    self._closed = True
+                    self.backend.close()
+            finally:
+                self._lock.release()
 
-    def _seconds(self, sample: int) -> str:
-        return f"{sample / self.manifest.stft.sample_rate:.1f} s"
+    def __enter__(self) -> Separator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _length(piece: dict[str, Samples]) -> int:
+    length: int = next(iter(piece.values())).shape[1]
+    return length
+
+
+def check_rate(sample_rate: object) -> None:
+    if not isinstance(sample_rate, int | np.integer) or not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise OptionError(f"sample rate {sample_rate!r}: expected {MIN_RATE} to {MAX_RATE} Hz")
+
+
+def check_samples(block: NDArray[Any], start: int, sample_rate: int) -> None:
+    """Raises OptionError unless `block`, from sample `start` of a song on, holds sound."""
+    if not np.issubdtype(block.dtype, np.floating):
+        raise OptionError(f"audio of {block.dtype}: expected floating-point samples, full scale 1.0")
+    if block.size and not np.abs(block).max() <= MAX_LEVEL:
+        first = int(np.argmax(~(np.abs(block).max(axis=0) <= MAX_LEVEL)))
+        raise OptionError(
+            f"audio holds NaN, Inf or samples beyond {MAX_LEVEL:.0e} at {(start + first) / sample_rate:.3f} s: "
+            "expected full scale 1.0"
+        )
+
+
+def _checked(blocks: Iterable[Samples], sample_rate: int, channels: int) -> Iterator[Samples]:
+    done = 0
+    for each in blocks:
+        block = np.asarray(each)
+        if block.ndim != 2 or block.shape[0] != channels:
+            raise OptionError(f"a block of shape {block.shape}: expected [{channels}, samples]")
+        check_samples(block, done, sample_rate)
+        done += block.shape[1]
+        yield block.astype(np.float64 if block.dtype.itemsize > 4 else np.float32, copy=False)
 
 
 def open_separator(
@@ -196,4 +234,9 @@ def open_separator(
     """
     path = Path(engine)
     manifest = read_manifest(path)
-    return Separator(open_backend(path, manifest, threads, device), manifest, overlap, batch)
+    backend = open_backend(path, manifest, threads, device)
+    try:
+        return Separator(backend, manifest, overlap, batch)
+    except OptionError:
+        backend.close()
+        raise

@@ -30,7 +30,6 @@ EXPORT_MAY_USE = {
     "runtime.bench.results": None,
     "runtime.bench.schema": None,
     "runtime.bench.text": None,
-    "runtime.chunks": {"ChunkPlan"},
     "runtime.command": None,
     "runtime.errors": None,
     "runtime.evaluate": None,
