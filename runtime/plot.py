@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ LEAST = 1e-8  # mean square under which nothing is loud: -80 dB of full scale
 SMOOTHED = 0.1  # s, what a level is taken over
 PAUSE = 0.25  # s: consonants and breaths, which are shorter, do not end a phrase
 SONG_COLOUR, VOICE_COLOUR = "#8c959f", "#d9480f"
+STEPS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # s, between times on the axis
 CAPTION = (
     "Colours: how loud low and high notes are at each moment, on the mel scale, which follows the ear. "
     f"Voice: where the vocals come within {VOICE_RANGE:g} dB of the song's loud parts."
@@ -121,16 +123,20 @@ def draw(title: str, song: Picture, stems: Mapping[str, Picture]) -> Figure:
         _frequency_ticks(axes, sound.centres)
     figure.colorbar(image, ax=shown, label="level, dB under the song's peak", aspect=40, pad=0.01)
     rows[-1].set_xlim(0, song.seconds)
-    rows[-1].xaxis.set_major_formatter(lambda seconds, _: clock(seconds, song.seconds))
-    rows[-1].set_xlabel("time, s" if song.seconds < 60 else "time, minutes:seconds")
+    if song.seconds < 60:
+        rows[-1].set_xlabel("time, s")
+    else:
+        step = next((step for step in STEPS if song.seconds / step <= 12), 0)
+        step = step or STEPS[-1] * math.ceil(song.seconds / STEPS[-1] / 12)
+        moments = np.arange(0, song.seconds, step)
+        rows[-1].set_xticks(moments, [clock(moment, song.seconds) for moment in moments])
+        rows[-1].set_xlabel("time, minutes:seconds" if song.seconds < 3600 else "time, hours:minutes:seconds")
     figure.supxlabel(CAPTION, fontsize=9, color="#57606a", x=0.01, ha="left")
     return figure
 
 
 def clock(seconds: float, length: float) -> str:
     """A moment in a song of `length` seconds, as one would read it off a player."""
-    if length < 60:
-        return f"{seconds:g}"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}" if length < 3600 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
