@@ -2,7 +2,7 @@
 
 from runtime.audio.form import FORMATS, SUBTYPES, Form, form_for
 from runtime.audio.reader import MAX_LEVEL, MAX_RATE, MIN_RATE, SongReader, open_song
-from runtime.audio.song import Song, read_song, resample, write_wav
+from runtime.audio.song import Song, read_song, resample
 from runtime.audio.stems import StemWriters
 from runtime.audio.tags import Tags
 from runtime.audio.writer import CLIP, SongWriter, check_form
@@ -25,5 +25,4 @@ __all__ = [
     "open_song",
     "read_song",
     "resample",
-    "write_wav",
 ]

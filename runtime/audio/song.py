@@ -34,13 +34,3 @@ def resample(audio: Float, source: int, target: int, samples: int | None = None)
     if samples is not None and audio.shape[1] != samples:
         audio = np.pad(audio[:, :samples], ((0, 0), (0, max(0, samples - audio.shape[1]))))
     return audio.astype(np.float32, copy=False)
-
-
-def write_wav(path: Path, audio: Float, sample_rate: int, subtype: str) -> int:
-    """Write [c, samples] to `path`. Returns how many samples an integer `subtype` had to clip. Raises AudioError."""
-    from runtime.audio.form import Form
-    from runtime.audio.writer import SongWriter
-
-    with SongWriter(path, sample_rate, len(audio), Form("WAV", subtype), samples=audio.shape[1]) as writer:
-        writer.write(audio)
-    return writer.clipped
