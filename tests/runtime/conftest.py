@@ -1,0 +1,24 @@
+"""`bsm-run` around an engine whose effect is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import separator_of
+
+from runtime import cli
+from runtime.command import exit_code
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """`bsm-run x.onnx ...` in an empty folder, with an engine whose vocals are half the mixture."""
+    monkeypatch.chdir(tmp_path)
+
+    def opened(engine, *, overlap, batch, threads, device):
+        return separator_of(overlap=overlap, batch=batch)
+
+    monkeypatch.setattr(cli, "open_separator", opened)
+    return lambda *args: exit_code(cli.app, "bsm-run", ["x.onnx", *map(str, args)])
