@@ -186,7 +186,7 @@ def test_an_mp3_without_a_length_is_read_to_its_end_or_refused(tmp_path, no_ffmp
 
 def test_an_mp3_without_a_length_that_ends_in_a_frame_is_cut_off(tmp_path):
     path = tmp_path / "x.mp3"
-    soundfile.write(path, NOISE, 48000, bitrate_mode="CONSTANT")
+    soundfile.write(path, NOISE, 48000, bitrate_mode="CONSTANT", compression_level=0.3)
     without_xing(path)
     assert read(path).shape[1] >= len(NOISE)
     content = path.read_bytes()
