@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from runtime.command import printable
 
@@ -19,20 +20,24 @@ def song_progress(label: str, samples: int | None, sample_rate: int) -> Iterator
     Shows on standard error while it is a terminal, and leaves nothing behind; shows nothing anywhere else.
     """
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[done]}"),
-        TextColumn("{task.fields[pace]}"),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[state]}"))
     start = time.perf_counter()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(printable(label), total=samples, done="", pace="")
+        task = bar.add_task(printable(label), total=samples, state="")
 
         def update(done: int) -> None:
-            seconds, took = done / sample_rate, time.perf_counter() - start
-            part = f"{done / samples:.0%}" if samples else f"{seconds:.0f} s"
-            bar.update(task, completed=done, done=part, pace=f"{seconds / took:.2g}x real time" if took else "")
+            took = time.perf_counter() - start
+            bar.update(task, completed=done, state=state(done, samples, sample_rate, took))
 
         yield update
+
+
+def state(done: int, samples: int | None, sample_rate: int, took: float) -> str:
+    """Where a song is after `took` seconds, in words: "25%  0.31x real time  0:01:04 left"."""
+    seconds = done / sample_rate
+    words = [f"{done / samples:.0%}" if samples else f"{timedelta(seconds=round(seconds))} done"]
+    if done and took:
+        words.append(f"{seconds / took:.2g}x real time")
+        if samples:
+            words.append(f"{timedelta(seconds=round(took * max(0, samples - done) / done))} left")
+    return "  ".join(words)
