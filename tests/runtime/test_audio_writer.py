@@ -259,10 +259,12 @@ def test_a_full_disk_is_one_line_and_earlier_stems_stay(small_disk, form, clip):
 
 
 KILLED = """
+import signal
 import sys
 from pathlib import Path
 import numpy as np
 from runtime.audio import Form, StemWriters
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 folder = Path(sys.argv[1])
 targets = {"vocals": folder / "vocals.wav", "instrumental": folder / "instrumental.wav"}
 block = np.full((2, 10000), 0.5, np.float32)
