@@ -8,8 +8,8 @@ its edges. Printed, over all songs, stems and seams:
 
 - SNR: of all samples against the reference;
 - at seams: of those within 0.25 s of the middle of an overlap;
-- step: the largest change of the error from one sample to the next at a seam, RMS over the seams, in dB of the stems' RMS; what
-  it is where there is no seam stands in the last line. A step that exceeds that is a click;
+- step: the largest change of the error from one sample to the next at a seam, RMS over the seams, in dB of the stems'
+  RMS; what it is where there is no seam stands in the last line. A step that exceeds that is a click;
 - chunks: given to the engine for a long song, as a multiple of those without overlap.
 
 A second table says how far from a chunk's edge the engine still lacks context.
