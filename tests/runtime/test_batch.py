@@ -190,9 +190,11 @@ def test_folders_made_for_a_song_that_fails_are_removed(run):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from fakes import separator_of
 from runtime import cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 
 def slow(mixture):
     time.sleep(0.05)
