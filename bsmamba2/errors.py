@@ -17,3 +17,7 @@ class CheckpointError(BsmambaError):
 
 class ScanError(BsmambaError):
     """A form of the scan that is not known or cannot run here."""
+
+
+class DataError(BsmambaError):
+    """Songs to train on that cannot be used."""

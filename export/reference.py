@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from bsmamba2.checkpoint import Checkpoint
-from bsmamba2.config import StftConfig
 from bsmamba2.model import BandSplitSeparator
+from bsmamba2.stft import inverse, spectrogram
 from export.probed import Probed
 from export.record import Float
 from runtime.manifest import sha256_of
@@ -28,26 +27,3 @@ def reference_of(model: BandSplitSeparator, checkpoint: Checkpoint, waveform: Fl
         weights=checkpoint.weights,
         arrays={"waveform": waveform, **{name: array.contiguous().numpy() for name, array in arrays.items()}},
     )
-
-
-def spectrogram(wave: Tensor, stft: StftConfig) -> Tensor:
-    """[b, c, samples] -> [b, t, f, c, 2] by torch.stft."""
-    window = torch.hann_window(stft.win_length)
-    flat = torch.stft(
-        wave.flatten(0, 1),
-        stft.n_fft,
-        stft.hop_length,
-        window=window,
-        center=True,
-        pad_mode=stft.pad_mode,
-        return_complex=True,
-    )  # [b * c, f, t]
-    return torch.view_as_real(flat.unflatten(0, wave.shape[:2]).permute(0, 3, 2, 1))
-
-
-def inverse(stems: Tensor, stft: StftConfig) -> Tensor:
-    """[b, s, t, f, c, 2] -> [b, s, c, hop_length * (t - 1)] by torch.istft."""
-    spectra = torch.view_as_complex(stems.contiguous()).permute(0, 1, 4, 3, 2)  # [b, s, c, f, t]
-    window = torch.hann_window(stft.win_length)
-    waves = torch.istft(spectra.flatten(0, 2), stft.n_fft, stft.hop_length, window=window, center=True)
-    return waves.unflatten(0, spectra.shape[:3])

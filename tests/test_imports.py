@@ -12,8 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOT_FOR = {
     "runtime": {"torch", "bsmamba2", "export", "onnx", "onnxscript", "safetensors", "yaml"},
-    "bsmamba2": {"runtime", "export", "onnx", "onnxruntime", "soundfile", "typer"},
+    "bsmamba2": {"runtime", "export", "onnx", "onnxruntime"},
 }
+# The network itself reads no songs and is no command; its training does and is.
+WITH_SONGS = ("training", "synthesis")
 # export may describe, check, compare and report an engine with the runtime.
 EXPORT_MAY_USE = {
     "runtime": {"manifest"},
@@ -65,6 +67,13 @@ def test_packages_import_only_what_they_may(package):
     assert files
     for path in files:
         assert not imported(path) & NOT_FOR[package], path
+
+
+def test_the_network_needs_nothing_of_training():
+    for path in sorted((ROOT / "bsmamba2").rglob("*.py")):
+        if path.relative_to(ROOT / "bsmamba2").parts[0] not in WITH_SONGS:
+            assert not imported(path) & {"soundfile", "soxr", "typer", "lightning"}, path
+            assert "bsmamba2.training" not in path.read_text(), path
 
 
 def test_export_uses_only_what_describes_and_checks_an_engine():

@@ -16,12 +16,13 @@ from tiny import STFT, TINY, tiny_checkpoint
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.errors import BsmambaError
 from bsmamba2.model import BandSplitSeparator
+from bsmamba2.stft import inverse, spectrogram
 from export.engine import export_engine, only
 from export.errors import ExportError
 from export.parity_cli import app
 from export.rebuild import rebuild_engine
 from export.record import recorded_wave
-from export.reference import inverse, reference_of, spectrogram
+from export.reference import reference_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 from runtime.errors import EngineError
