@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bsmamba2.config import ModelConfig
 from bsmamba2.layers import RMSNorm
@@ -81,6 +82,7 @@ class BandSplitSeparator(nn.Module):
         self.final_norm = RMSNorm(config.dim)
         self.band_split = BandSplit(config)
         self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
+        self.recompute = False  # what a layer's gradient needs, instead of keeping it
 
     def forward(self, mixture: Tensor) -> Tensor:
         masks = self.masks(self.dual_path(self.band_split(mixture)))
@@ -89,7 +91,7 @@ class BandSplitSeparator(nn.Module):
     def dual_path(self, x: Tensor) -> Tensor:
         """[b, t, k, d] -> [b, t, k, d]: one layer after the other."""
         for layer in self.layers:
-            x = self.through(layer, x)
+            x = checkpoint(self.through, layer, x, use_reentrant=False) if self.recompute else self.through(layer, x)
         return x
 
     def through(self, layer: nn.Module, x: Tensor) -> Tensor:

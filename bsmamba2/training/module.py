@@ -26,6 +26,7 @@ class Separation(LightningModule):
         self.save_hyperparameters(settings.raw, logger=False)
         self.settings = settings
         self.model = BandSplitSeparator(settings.model)
+        self.model.recompute = settings.training.recompute
         if compiled:
             for layer in self.model.layers:
                 for block in cast(nn.ModuleList, layer):

@@ -62,6 +62,7 @@ class LoopSettings:
     clip: float = 3.0  # norm of the gradient
     average: float = 0.999  # decay of the averaged weights
     loss_hop: int = HOP
+    recompute: bool = False  # layers for their gradients: less memory, a third more time
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -147,7 +148,9 @@ def _typed(cls: type, section: Any, where: str) -> dict[str, Any]:
 
 
 def _as(kind: Any, value: Any, where: str) -> Any:
-    if kind is float or kind is int:
+    if kind is bool:
+        good = isinstance(value, bool)
+    elif kind is float or kind is int:
         good = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
     elif kind is str:
         good = isinstance(value, str)
@@ -165,7 +168,7 @@ def _as(kind: Any, value: Any, where: str) -> Any:
 
 
 def _name(kind: Any) -> str:
-    return {int: "a whole number", float: "a number", str: "a word"}.get(kind, "a list")
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}.get(kind, "a list")
 
 
 def _require_positive(settings: object, section: str, *names: str) -> None:
