@@ -23,7 +23,7 @@ from runtime.bench.page import as_html
 from runtime.bench.results import Bench, Outcome, require_faster
 from runtime.bench.schema import as_json
 from runtime.bench.text import as_text
-from runtime.command import printable, run_command
+from runtime.command import Version, printable, run_command
 from runtime.errors import OptionError
 from runtime.manifest import Manifest, Range, read_manifest
 from runtime.report import check_output, new_figure, write_whole
@@ -67,6 +67,7 @@ def bench(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the figures.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    version: Version = False,
 ) -> int:
     """Time each ENGINE, and with --ckpt PyTorch, in turns: cold start, runs, memory, stages, the machine's limit."""
     _check_count("--rounds", rounds, 1)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from typer.core import TyperCommand
 
 from bsmamba2.errors import BsmambaError
-from runtime.command import run_command
+from runtime.command import Version, run_command
 from runtime.errors import OptionError
 from runtime.manifest import PRECISIONS, SCANS, TARGETS, Range
 
@@ -98,6 +98,7 @@ def export(
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="With --inspect: every node.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    version: Version = False,
 ) -> None:
     """Turn a checkpoint into NAME.onnx, NAME.json and, with --trt, NAME.plan, checked against PyTorch."""
     if sum(each is not None for each in (ckpt, rebuild, inspect)) != 1:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bsmamba2.errors import BsmambaError
 from runtime.audio import Song, read_song, resample
 from runtime.backends import DEVICES, open_backend
-from runtime.command import printable, run_command
+from runtime.command import Version, printable, run_command
 from runtime.errors import AudioError, OptionError
 from runtime.manifest import Manifest, Stft, read_manifest, sha256_of
 from runtime.parity_report import Comparison, as_html, as_text
@@ -56,6 +56,7 @@ def parity(
     ] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    version: Version = False,
 ) -> int:
     """Compare what ENGINE computes with what PyTorch does, stage by stage. Exit code 1: not within tolerance."""
     _check_options(reference, ckpt, config, audio, stems)

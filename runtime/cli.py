@@ -15,7 +15,7 @@ import typer
 from runtime.audio import CLIP, FORMATS, SUBTYPES
 from runtime.backends import DEVICES
 from runtime.batch import Batch, Outcome, Settings
-from runtime.command import printable, run_command
+from runtime.command import Version, printable, run_command
 from runtime.errors import OptionError, SeparationError
 from runtime.info import describe_engine
 from runtime.inputs import find_songs
@@ -80,6 +80,7 @@ def run(
     threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
     info: Annotated[bool, typer.Option("--info", help="Say what ENGINE is, and do nothing.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    version: Version = False,
 ) -> int:
     """Separate each SONG with ENGINE into DIR/SONG_<stem>, in the song's own format, rate, channels and length."""
     if info:

@@ -1,4 +1,4 @@
-"""What every command of this project does alike: one line for a mistake, a traceback only when asked for."""
+"""What every command of this project does alike: --version, one line for a mistake, a traceback only when asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 from typer.main import get_command
@@ -15,6 +16,18 @@ from typer.main import get_command
 from runtime.errors import SeparationError
 
 INTERRUPTED = 130
+
+
+def _show_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        print(f"{context.info_name} {version('bsmamba2')}")
+        raise typer.Exit
+
+
+# For a parameter `version` of every command. Eager: it is heard before a missing argument is.
+Version = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and do nothing.")
+]
 
 
 def run_command(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...] = ()) -> NoReturn:
