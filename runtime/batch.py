@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.audio import Form, check_form, form_for, open_song
-from runtime.errors import AudioError, OptionError
+from runtime.errors import AudioError, EngineError, OptionError
 from runtime.inputs import NamedSong, real
 from runtime.plot import plot_song
 from runtime.progress import song_progress
@@ -97,10 +97,10 @@ class Batch:
     def separate(self, song: NamedSong, label: str) -> Outcome:
         """Separate one of the songs; progress is shown as `label`. Raises SeparationError."""
         settings = self.settings
-        with open_song(song.path) as opened:
+        with open_song(song.path) as opened, _naming(song.path):
             form = form_for(opened.form, settings.format, settings.subtype)
-            rate, channels, samples = opened.sample_rate, opened.channels, opened.samples
-        check_form(form, rate, channels)
+            rate, samples = opened.sample_rate, opened.samples
+            check_form(form, rate, opened.channels)
         stems = {stem: self._file(song, stem, form.suffix) for stem in settings.stems}
         plot = settings.folder / song.name.with_name(f"{song.name.name}.png") if settings.plot else None
         written = self._to_write([*stems.values(), *([plot] if plot else [])])
@@ -108,13 +108,17 @@ class Batch:
         report = None
         with _folder((settings.folder / song.name).parent):
             if targets:
-                with song_progress(label, samples, rate) as progress:
+                with song_progress(label, samples, rate) as progress, _naming(song.path):
                     report = separate_file(
                         self.separator, song.path, targets, form, settings.clip, settings.channels, progress
                     )
             if plot is not None and plot in written:
-                with self.separator.times.stage("plot"):
-                    self._draw(plot, song, stems)
+                known = samples if report is None else report.samples
+                with (
+                    self.separator.times.stage("plot"),
+                    song_progress(f"{label}: its picture", known, rate) as progress,
+                ):
+                    self._draw(plot, song, stems, progress)
         return Outcome(song.path, stems, plot, written, report)
 
     def _file(self, song: NamedSong, stem: str, suffix: str = "") -> Path:
@@ -132,12 +136,21 @@ class Batch:
             )
         return [path for path in paths if self.settings.existing == "replace" or path not in there]
 
-    def _draw(self, path: Path, song: NamedSong, stems: dict[str, Path]) -> None:
+    def _draw(self, path: Path, song: NamedSong, stems: dict[str, Path], progress: Callable[[int], None]) -> None:
         title = f"{song.path.name}, separated by {self.engine}"
         try:
-            plot_song(path, title, song.path, stems)
+            plot_song(path, title, song.path, stems, progress)
         except OSError as error:
             raise AudioError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def _naming(song: Path) -> Iterator[None]:
+    """What an option or the engine does not take of `song` is said of it: other songs of the batch may be different."""
+    try:
+        yield
+    except (OptionError, EngineError) as error:
+        raise type(error)(f"{song}: {error}") from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,13 +36,27 @@ CAPTION = (
 TICKS = (200, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
 
 
-def plot_song(path: Path, title: str, song: Path, stems: Mapping[str, Path]) -> None:
+def plot_song(
+    path: Path,
+    title: str,
+    song: Path,
+    stems: Mapping[str, Path],
+    progress: Callable[[int], None] = lambda samples: None,
+) -> None:
     """Draw `song` and its `stems`, files by name, into the PNG file at `path`.
 
-    Sound files are read in blocks: memory does not grow with their length. Raises AudioError for what cannot be read,
-    OptionError without matplotlib, OSError where `path` cannot be written.
+    Sound files are read in blocks: memory does not grow with their length. `progress` is called with the part of the
+    sounds that is read, in samples of the song. Raises AudioError for what cannot be read, OptionError without
+    matplotlib, OSError where `path` cannot be written.
     """
-    figure = draw(title, sketch(song), {name: sketch(stem) for name, stem in stems.items()})
+    done = 0
+
+    def read(samples: int) -> None:
+        nonlocal done
+        done += samples
+        progress(done // (1 + len(stems)))
+
+    figure = draw(title, sketch(song, read), {name: sketch(stem, read) for name, stem in stems.items()})
     png = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in another script is drawn as boxes
@@ -50,12 +64,13 @@ def plot_song(path: Path, title: str, song: Path, stems: Mapping[str, Path]) -> 
     write_whole(path, png.getvalue())
 
 
-def sketch(path: Path) -> Picture:
-    """The picture of a sound file. Raises AudioError."""
+def sketch(path: Path, read: Callable[[int], None] = lambda samples: None) -> Picture:
+    """The picture of a sound file; `read` is called with the samples of each block. Raises AudioError."""
     with open_song(path) as song:
         gathered = Sketch(song.sample_rate, song.channels)
         for block in song.blocks():
             gathered.add(block)
+            read(block.shape[1])
     return gathered.picture()
 
 

@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from fakes import separator_of
 from songs import song
 
-from runtime import batch
+from runtime import batch, cli
 
 
 def files(folder="separated"):
@@ -63,10 +65,6 @@ def test_songs_of_one_name_do_not_collide(run):
 
 
 def test_stems_of_two_songs_that_would_share_a_file_are_refused(run, capsys, monkeypatch):
-    from fakes import separator_of
-
-    from runtime import cli
-
     monkeypatch.setattr(cli, "open_separator", lambda *_, **__: separator_of((1, 1), stems=["b_c", "c"]))
     song("a.wav")
     song("a_b.wav")
@@ -99,6 +97,30 @@ def test_the_traceback_of_a_failure_among_others_is_shown_when_asked_for(run, ca
     assert run("none.wav", "a.wav", "--debug") == 2
     assert "Traceback" in capsys.readouterr().err
     assert "a_vocals.wav" in files()
+
+
+def test_a_form_that_one_song_cannot_have_does_not_stop_the_others(run, capsys):
+    song("high.wav", rate=96000)
+    song("a.wav")
+    song("b.flac")
+    assert run("high.wav", "a.wav", "--format", "mp3", "--stems", "vocals") == 2
+    assert run("a.wav", "b.flac", "--subtype", "PCM_S8", "--stems", "vocals") == 2
+    assert files() == ["a_vocals.mp3", "b_vocals.flac"]
+    first, _, second, _ = capsys.readouterr().err.splitlines()
+    assert first.startswith("bsm-run: high.wav: MP3 files cannot have 96000 Hz, only 8000, ")
+    assert second.startswith("bsm-run: a.wav: subtype PCM_S8: WAV files hold PCM_U8, ")
+
+
+def test_what_the_engine_fails_at_names_the_song_and_does_not_stop_the_others(run, capsys, monkeypatch):
+    def only_positive(mixture):  # of which there is a sign in the lowest bin
+        return mixture[:, None] * (np.nan if mixture[:, :, 0].sum() < 0 else 1)
+
+    monkeypatch.setattr(cli, "open_separator", lambda *_, **__: separator_of(function=only_positive))
+    soundfile.write("below.wav", np.full((9000, 2), -0.5), 44100)
+    soundfile.write("above.wav", np.full((9000, 2), 0.5), 44100)
+    assert run("below.wav", "above.wav", "--stems", "vocals") == 2
+    assert files() == ["above_vocals.wav"]
+    assert capsys.readouterr().err.startswith("bsm-run: below.wav: the engine returned NaN or Inf for the chunk at 0.0")
 
 
 def test_a_song_fails_where_its_stems_exist_and_the_others_go_on(run, capsys, separated):
@@ -151,6 +173,23 @@ def test_pictures_are_drawn_beside_the_stems_and_later_without_the_engine(run, c
     assert [name for name in files() if name.endswith(".png")] == ["b.png", "x/a.png"]
     assert len(separated) == 2 and "m/b.wav: drawn, its stems exist\n" in capsys.readouterr().out
     assert run("m/b.wav", "--plot", "--stems", "vocals") == 2  # the picture exists, too
+
+
+def test_a_picture_shows_how_far_it_is(run, monkeypatch):
+    shown = []
+
+    @contextmanager
+    def progress(label, samples, rate):
+        yield lambda done: shown.append((label, done, samples, rate))
+
+    monkeypatch.setattr(batch, "song_progress", progress)
+    song("a.wav", samples=100000)
+    assert run("a.wav", "--plot") == 0
+    labels = list(dict.fromkeys(label for label, *_ in shown))
+    assert labels == ["a.wav", "a.wav: its picture"]
+    assert {(samples, rate) for _, _, samples, rate in shown} == {(100000, 44100)}
+    done = [done for label, done, *_ in shown if label == labels[1]]
+    assert len(done) == 6 and done == sorted(done) and done[-1] == 100000  # two blocks of three sounds
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_stems(run, capsys, monkeypatch):
