@@ -94,6 +94,8 @@ def run(
         raise OptionError("--skip-existing and --overwrite: give one of them")
     start = time.perf_counter()
     found = find_songs(songs, recursive, output)
+    for line in found.unreadable:
+        print(f"bsm-run: {printable(line)}", file=sys.stderr)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(manifest)) if manifest is not None else None
         separator = stack.enter_context(
@@ -112,10 +114,12 @@ def run(
             existing="skip" if skip_existing else "replace" if overwrite else "refuse",
             plot=plot,
         )
-        code = _separate_all(Batch(separator, engine.name, found, settings), journal, debug)
+        code = _separate_all(Batch(separator, engine.name, found.songs, settings), journal, debug)
         _print_notes(separator, notes)
         _print_times(separator, time.perf_counter() - start)
-    return code
+    if found.unreadable:
+        print(f"bsm-run: folders that could not be read: {len(found.unreadable)}", file=sys.stderr)
+    return 2 if found.unreadable else code
 
 
 def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:

@@ -25,6 +25,14 @@ class NamedSong:
     name: Path
 
 
+@dataclass(frozen=True)
+class Found:
+    """What files and folders hold."""
+
+    songs: list[NamedSong]
+    unreadable: list[str]  # a line for each folder that could not be looked into
+
+
 def real(path: Path) -> Path:
     """`path` without links; unlike `Path.resolve`, of anything."""
     return Path(os.path.realpath(path))
@@ -37,29 +45,36 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def find_songs(given: Iterable[Path], recursive: bool, leave_out: Path) -> list[NamedSong]:
+def find_songs(given: Iterable[Path], recursive: bool, leave_out: Path) -> Found:
     """The files of `given`, and of its folders the songs, sorted; each song once, under a name of its own.
 
     `recursive` looks into subfolders, whose tree the names keep. Hidden files, links to folders and the folder
-    `leave_out`, where stems are written, are passed over. Raises OptionError for a folder without songs or one that
-    cannot be read, and for songs that cannot be told apart by name.
+    `leave_out`, where stems are written, are passed over. Raises OptionError for a folder in which no song can be
+    found, and for songs that cannot be told apart by name.
     """
     songs: dict[Path, NamedSong] = {}
+    unreadable: list[str] = []
     for path in given:
-        found = _in_folder(path, recursive, leave_out) if _is_folder(path) else [NamedSong(path, Path(path.stem))]
+        if _is_folder(path):
+            inside = _in_folder(path, recursive, leave_out)
+            unreadable += inside.unreadable
+            found = inside.songs
+        else:
+            found = [NamedSong(path, Path(path.stem))]
         for song in found:
             songs.setdefault(real(song.path), song)
-    return name_apart(list(songs.values()))
+    return Found(name_apart(list(songs.values())), list(dict.fromkeys(unreadable)))
 
 
-def _in_folder(root: Path, recursive: bool, leave_out: Path) -> list[NamedSong]:
+def _in_folder(root: Path, recursive: bool, leave_out: Path) -> Found:
     stems = real(leave_out)
-    songs = []
+    songs: list[NamedSong] = []
+    unreadable: list[str] = []
 
-    def unreadable(error: OSError) -> None:
-        raise OptionError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    def note(error: OSError) -> None:
+        unreadable.append(f"{error.filename}: cannot be read ({error.strerror})")
 
-    for folder, inside, files in os.walk(root, onerror=unreadable):
+    for folder, inside, files in os.walk(root, onerror=note):
         here = Path(folder)
         inside[:] = sorted(name for name in inside if recursive and not name.startswith("."))
         inside[:] = [name for name in inside if real(here / name) != stems]
@@ -69,8 +84,9 @@ def _in_folder(root: Path, recursive: bool, leave_out: Path) -> list[NamedSong]:
                 songs.append(NamedSong(path, path.relative_to(root).with_name(path.stem)))
     if not songs:
         hint = "" if recursive else ": -r looks into its subfolders"
-        raise OptionError(f"{root}: holds no songs, no .wav, .flac, .mp3 or the like{hint}")
-    return songs
+        no_songs = f"{root}: holds no songs, no .wav, .flac, .mp3 or the like{hint}"
+        raise OptionError(next(iter(unreadable), no_songs))
+    return Found(songs, unreadable)
 
 
 def name_apart(songs: list[NamedSong]) -> list[NamedSong]:

@@ -92,6 +92,18 @@ def test_a_bad_song_does_not_stop_the_others(run, capsys):
     assert lines()[1]["error"] == messages[0].removeprefix("bsm-run: ")
 
 
+def test_a_folder_that_cannot_be_read_does_not_stop_the_others(run, capsys, locked):
+    song("m/a.wav")
+    song("m/locked/b.wav")
+    locked("m/locked")
+    assert run("-r", "m", "--stems", "vocals") == 2
+    assert files() == ["a_vocals.wav"]
+    error = capsys.readouterr().err
+    assert error == (
+        "bsm-run: m/locked: cannot be read (Permission denied)\nbsm-run: folders that could not be read: 1\n"
+    )
+
+
 def test_the_traceback_of_a_failure_among_others_is_shown_when_asked_for(run, capsys):
     song("a.wav")
     assert run("none.wav", "a.wav", "--debug") == 2

@@ -26,7 +26,7 @@ def tree(monkeypatch, tmp_path):
 
 
 def names(*given, recursive=False):
-    return {str(song.path): str(song.name) for song in find_songs(map(Path, given), recursive, OUT)}
+    return {str(song.path): str(song.name) for song in find_songs(map(Path, given), recursive, OUT).songs}
 
 
 def test_a_folder_gives_its_songs_in_order(tree):
@@ -84,6 +84,21 @@ def test_names_that_cannot_be_told_apart_are_refused(tree):
     tree("x.wav", "x.mp3", "sub/x.wav.flac", "sub/x.mp3.flac", "sub/y.wav")
     with pytest.raises(OptionError, match=r"x.wav and .*x.wav.flac: .* both be called x.wav_...: separate them apart"):
         find_songs([Path("x.wav"), Path("x.mp3"), Path("sub/x.wav.flac")], False, OUT)
+
+
+def test_folders_that_cannot_be_read_are_told_and_passed_over(tree, locked):
+    tree("m/a.wav", "m/locked/b.wav", "m/z/c.wav")
+    locked("m/locked")
+    found = find_songs([Path("m"), Path("m/z"), Path("m")], True, OUT)
+    assert [str(song.path) for song in found.songs] == ["m/a.wav", "m/z/c.wav"]
+    assert found.unreadable == ["m/locked: cannot be read (Permission denied)"]
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_refused(tree, locked):
+    tree("m/x/b.wav")
+    locked("m/x")
+    with pytest.raises(OptionError, match=r"^m/x: cannot be read \(Permission denied\)$"):
+        names("m", recursive=True)
 
 
 def test_folders_without_songs_are_refused(tree):
