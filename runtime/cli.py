@@ -32,7 +32,10 @@ Channels = Enum("Channels", {name: name for name in CHANNELS}, type=str)  # type
 
 @app.command()
 def run(
-    engine: Annotated[Path, typer.Argument(help="NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it.")],
+    engine: Annotated[
+        Path,
+        typer.Argument(metavar="ENGINE", help="NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it."),
+    ],
     songs: Annotated[
         list[Path] | None,
         typer.Argument(metavar="SONG", help="Sound files, or folders of them.", show_default=False),
