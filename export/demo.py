@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsmamba2.demo.song import make_song
-from runtime.evaluate import usdr
+from runtime.evaluation.metrics import usdr
 
 COMMANDS = {"bsm-export": "export.cli", "bsm-run": "runtime.cli"}
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.audio import Song, read_song
 from runtime.errors import NumericsError, OptionError
-from runtime.evaluate import usdr
+from runtime.evaluation.metrics import usdr
 from runtime.separator import Separator
 
 Float = NDArray[np.float32]

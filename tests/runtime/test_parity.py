@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runtime.errors import EngineError, OptionError
-from runtime.evaluate import usdr
+from runtime.evaluation.metrics import usdr
 from runtime.parity import difference
 
 REFERENCE = np.random.default_rng(0).standard_normal((2, 2, 100)).astype(np.float32)

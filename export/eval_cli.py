@@ -1,0 +1,166 @@
+"""`bsm-eval`: engines and checkpoints judged on songs with true stems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bsmamba2.errors import BsmambaError
+from export.eval_models import Model, check_options, open_model
+from runtime.backends import DEVICES
+from runtime.bench.machine import describe_machine
+from runtime.command import Version, printable, run_command
+from runtime.errors import OptionError
+from runtime.evaluation.judge import judge, judge_mixture
+from runtime.evaluation.page import as_html
+from runtime.evaluation.results import Evaluation, Judged
+from runtime.evaluation.schema import as_json
+from runtime.evaluation.tables import as_text, tables
+from runtime.evaluation.tracks import Track, check_track, find_tracks, read_track, songs_folder
+from runtime.progress import song_progress
+from runtime.report import check_output, new_figure, write_whole
+
+SHORTEST, LONGEST = 0.1, 600.0  # s
+
+MODELS = "NAME.onnx or NAME.plan by bsm-export, or a checkpoint, which PyTorch runs."
+DATA = "Folder of <song>/{mixture,vocals,...}.{wav,flac,ogg}, or one with such folders train, valid, test."
+SUBSET = "Which of these; test, where there is one."
+SECONDS = "Input lengths to compare, such as 1,2,4,8,12,16; one alone is that of all tables."
+STEM = "Stems to judge, such as vocals."
+REPORT = "Write a page with tables and a plot, one self-contained file."
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[list[str], typer.Argument(metavar="ENGINE_OR_CKPT...", help=MODELS)],
+    data: Annotated[Path, typer.Option(metavar="DIR", help=DATA)],
+    subset: Annotated[str | None, typer.Option(metavar="train|valid|test", help=SUBSET)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many songs.")] = None,
+    stem: Annotated[str | None, typer.Option(metavar="NAME,...", help=STEM, show_default="all it gives")] = None,
+    seconds: Annotated[
+        str | None, typer.Option(metavar="N,...", help=SECONDS, show_default="what the engine was made for")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="Part of a chunk shared with the next; the paper's is 0.")] = 0.0,
+    config: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Configuration of a checkpoint that has none.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="raw|ema", help="Of a checkpoint that has both.", show_default="raw")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where engines run.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all figures.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    version: Version = False,
+) -> None:
+    """Separate the songs in DIR and compare with their true stems: uSDR, cSDR and the paper's tables."""
+    given = list(dict.fromkeys(models))
+    check_options(given, config, weights)
+    lengths = _lengths(seconds)
+    check_output("--json", json_file)
+    check_output("--report", report)
+    if report is not None:
+        new_figure(1, 1)  # refuses now, without matplotlib
+    folder = songs_folder(data, subset)
+    tracks = find_tracks(folder)[:limit]
+    machine = describe_machine()  # before: its load is not ours
+    with ExitStack() as stack:
+        opened = []
+        for each in given:
+            opened.append(open_model(each, given, config, weights, device, threads))
+            stack.enter_context(closing(opened[-1].backend))
+            opened[-1].check(lengths)
+        own = {model.name: lengths[0] if len(lengths) == 1 else model.seconds for model in opened}
+        stems = _stems(opened, stem, overlap, own)
+        for track in tracks:
+            check_track(track, stems)
+        judged: list[Judged] = []
+        for number, track in enumerate(tracks, 1):
+            judged += _judged(opened, own, lengths, overlap, stems, track, f"{number}/{len(tracks)} {track.name}")
+
+    evaluation = Evaluation(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        data=str(folder),
+        overlap=overlap,
+        machine=machine,
+        own=own,
+        run_by={model.name: model.backend.name for model in opened},
+        lengths=lengths,
+        judged=judged,
+    )
+    for model in opened:
+        print(printable(f"{model.name}: {model.given}, {model.backend.name}"))
+        for note in model.backend.notes:
+            print(printable(note))
+    for table in tables(evaluation):
+        print("", *(printable(line) for line in as_text(table).splitlines()), sep="\n")
+    for path, text in ((json_file, as_json), (report, as_html)):
+        if path is not None:
+            write_whole(path, text(evaluation))
+            print(f"wrote {printable(str(path))}")
+
+
+def _stems(models: list[Model], asked: str | None, overlap: float, own: dict[str, float]) -> list[str]:
+    """What --stem asks for, or all stems that every model gives."""
+    given = [model.separator(overlap, own[model.name]).stems for model in models]
+    common = [stem for stem in given[0] if all(stem in each for each in given)]
+    if not common:
+        raise OptionError(f"{', '.join(model.given for model in models)}: give no stem in common: evaluate each alone")
+    wanted = common if asked is None else list(dict.fromkeys(asked.split(",")))
+    if not set(wanted) <= set(common):
+        raise OptionError(f"--stem {asked}: expected some of {', '.join(common)}")
+    return wanted
+
+
+def _judged(
+    models: list[Model],
+    own: dict[str, float],
+    lengths: list[float],
+    overlap: float,
+    stems: list[str],
+    track: Track,
+    label: str,
+) -> list[Judged]:
+    """Every model at every length on one track, and the mixture itself."""
+    truth = read_track(track, stems)
+    judged = judge_mixture(track, truth)
+    samples = truth.mixture.shape[1]
+    for model in models:
+        for length in sorted({own[model.name], *lengths}):
+            separator = model.separator(overlap, length)
+            with song_progress(f"{label}: {model.name}, {length:g} s", samples, truth.sample_rate) as update:
+                progress = partial(_told, update, samples)
+                judged += judge(model.name, length, separator, track, truth, progress)
+    return judged
+
+
+def _told(update: Callable[[int], None], samples: int, done: int, chunks: int) -> None:
+    """Chunks done, in samples of the song."""
+    update(samples * done // chunks)
+
+
+def _lengths(text: str | None) -> list[float]:
+    try:
+        lengths = sorted({float(part) for part in text.split(",")}) if text is not None else []
+    except ValueError as error:
+        raise OptionError(f"--seconds {text}: expected numbers, such as 1,2,4,8,12,16") from error
+    if not all(SHORTEST <= length <= LONGEST for length in lengths):
+        raise OptionError(f"--seconds {text}: expected {SHORTEST:g} to {LONGEST:g} s each")
+    return lengths
+
+
+def main() -> None:
+    run_command(app, "bsm-eval", mistakes=(BsmambaError,))
+
+
+if __name__ == "__main__":
+    main()

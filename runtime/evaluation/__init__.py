@@ -1,0 +1,1 @@
+"""How well songs are separated, given their true stems: the paper's evaluation."""

@@ -1,0 +1,106 @@
+"""`bsm-eval` on a tiny engine and its checkpoint, with songs made here."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from tiny import STFT, tiny_checkpoint
+
+from bsmamba2.errors import BsmambaError
+from export.eval_cli import app
+from runtime.command import exit_code
+
+RATE = STFT.sample_rate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """tiny.safetensors, its engine for 0.2 to 0.8 s, songs of two folders."""
+    from export.cli import app as export_app
+
+    folder = tmp_path_factory.mktemp("evaluated")
+    checkpoint = tiny_checkpoint(folder)
+    args = ["--ckpt", str(checkpoint.path), "--frames", "161:401:641", "-o", str(folder / "engine")]
+    assert exit_code(export_app, "bsm-export", args) == 0
+    rng = np.random.default_rng(0)
+    for name in ("test/one", "test/two", "valid/three"):
+        (folder / "songs" / name).mkdir(parents=True)
+        for stem in ("vocals", "drums"):
+            wave = rng.uniform(-0.5, 0.5, (2 * RATE, 2))
+            soundfile.write(folder / "songs" / name / f"{stem}.wav", wave, RATE, subtype="FLOAT")
+    return folder
+
+
+@pytest.fixture
+def evaluate(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+
+    def run(*args):
+        code = exit_code(app, "bsm-eval", ["--data", "songs", *map(str, args)], mistakes=(BsmambaError,))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def figures(path, model):
+    data = json.loads(path.read_text())
+    return {
+        (each["track"], each["seconds"], each["stem"]): each["usdr"]
+        for each in data["tracks"]
+        if each["model"] == model
+    }
+
+
+def test_an_engine_is_judged_as_the_checkpoint_it_came_from(evaluate, tmp_path):
+    out = tmp_path / "out.json"
+    args = ("engine.onnx", "tiny.safetensors", "--subset", "test", "--seconds", "0.5,0.75", "--json", out)
+    code, text, _ = evaluate(*args)
+    assert code == 0
+    engine, network = figures(out, "engine"), figures(out, "tiny")
+    assert {key[0] for key in engine} == {"one", "two"}
+    assert {key[1] for key in engine} == {0.5, 0.75} and {key[1] for key in network} == {0.5, 0.75, 8.0}
+    for key, value in engine.items():
+        assert value == pytest.approx(network[key], abs=1e-4)
+    assert engine["one", 0.5, "vocals"] != pytest.approx(engine["one", 0.75, "vocals"], abs=1e-6)
+    assert "Table IV" in text and "published by Kim and Choi" in text
+
+
+def test_a_length_the_engine_does_not_take(evaluate):
+    code, _, error = evaluate("engine.onnx", "--subset", "test", "--seconds", "1")
+    assert code == 2
+    assert error == (
+        "bsm-eval: --seconds 1: engine.onnx takes 0.2 to 0.8 s: export it with bsm-export --frames MIN:OPT:MAX "
+        "(1 s are 801 frames)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("engine.onnx", "--data", "songs/test/one"), "holds no songs"),
+        (("engine.onnx", "--stem", "drums"), "--stem drums: expected some of vocals, instrumental"),
+        (("engine.onnx", "--weights", "ema"), "--weights: goes with a checkpoint"),
+        (("tiny.safetensors", "--device", "cuda"), "tiny.safetensors is a checkpoint, which runs on the CPU"),
+        (("engine.onnx", "--overlap", "1"), "overlap 1"),
+        (("engine.onnx", "--subset", "nothing"), "has no folder 'nothing'"),
+        (("engine.onnx", "--seconds", "one"), "--seconds one: expected numbers"),
+        (("engine.onnx", "--seconds", "1e9"), "expected 0.1 to 600 s"),
+        (("missing.onnx", "--subset", "test"), "missing.onnx"),
+        (("missing.ckpt", "--subset", "test"), "missing.ckpt"),
+        (("engine.onnx", "--subset", "test", "--report", "no/such/folder.html"), "--report"),
+    ],
+)
+def test_mistakes_are_one_line(evaluate, args, message):
+    code, out, error = evaluate(*args)
+    assert code == 2 and message in error and len(error.splitlines()) == 1 and out == ""
+
+
+def test_report(evaluate, tmp_path):
+    report = tmp_path / "page.html"
+    code, text, _ = evaluate("engine.onnx", "--limit", "1", "--stem", "vocals", "--report", report)
+    assert code == 0 and "One song" in text and "Instrumental" not in text
+    assert "engine brings the vocals from" in report.read_text()
