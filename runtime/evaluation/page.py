@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.evaluation.published import BY_LENGTH, SOURCE
+from runtime.evaluation.published import BY_LENGTH
 from runtime.evaluation.results import UNSEPARATED, Evaluation, over_tracks
-from runtime.evaluation.tables import FIGURES, Table, tables
-from runtime.report import Markup, heading, new_figure, page, paragraph, picture, table
+from runtime.evaluation.tables import FIGURES, tables
+from runtime.report import heading, new_figure, page, paragraph, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def as_html(evaluation: Evaluation) -> str:
         paragraph(
             "The models separate songs whose stems are known, and what they give is compared with the true stems. A "
             f"song is cut into pieces of the length in the tables, which share {evaluation.overlap:.0%} with their "
-            "neighbours (the paper: none)."
+            "neighbours (the paper: 0%)."
         ),
         table(
             ("model", "input, s", "run by"),
@@ -42,7 +42,7 @@ def as_html(evaluation: Evaluation) -> str:
         ),
     ]
     for each in tables(evaluation):
-        parts += _shown(each)
+        parts += [heading(each.title), table(each.header, each.rows), paragraph(each.note)]
     if len(evaluation.lengths) > 1 and "vocals" in evaluation.stems:
         caption = "The vocals by the length of the pieces. Dashed: published, of other networks on other songs."
         parts += [heading("Length of the input"), picture(_by_length(evaluation), caption, "SDR against input length")]
@@ -61,13 +61,6 @@ def _summary(evaluation: Evaluation) -> str:
             parts.append(f"{model} brings the {stem} from {before.value:.2f} to {after.value:.2f} dB uSDR")
     count = len(evaluation.tracks)
     return f"{'; '.join(parts)} ({'one song' if count == 1 else f'{count} songs'})."
-
-
-def _shown(each: Table) -> list[Markup]:
-    parts = [heading(each.title), table(each.header, each.rows)]
-    if each.published:
-        parts += [paragraph(f"For comparison, {SOURCE}, not measured here:"), table(each.header, each.published)]
-    return [*parts, paragraph(each.note)]
 
 
 def _by_length(evaluation: Evaluation) -> Figure:

@@ -6,7 +6,7 @@ vocals of the 50 test songs of MUSDB18-HQ, in dB.
 
 from __future__ import annotations
 
-SOURCE = "published by Kim and Choi (BSMamba2), vocals, MUSDB18-HQ test set"
+NOTE = "Published by Kim and Choi (BSMamba2): vocals of the 50 test songs of MUSDB18-HQ; not measured here."
 
 # Table II: uSDR, cSDR
 WHOLE: dict[str, tuple[float | None, float | None]] = {
@@ -25,7 +25,7 @@ BY_SEGMENT = {
     "BSMamba2": (9.62, 11.28, 12.39),
 }
 # Table IV: uSDR and cSDR by the length of the input, s
-BY_LENGTH = {
+BY_LENGTH: dict[str, dict[float, tuple[float, float]]] = {
     "BS-RoFormer (unofficial)": {
         1: (8.09, 8.72),
         2: (9.37, 9.85),

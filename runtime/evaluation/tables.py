@@ -1,9 +1,9 @@
-"""The tables of the paper with measured figures, published ones below them. Cells are text, for terminal and page."""
+"""The tables of the paper: measured figures, then published ones. Cells are text, for terminal and page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from runtime.bench.text import aligned
 from runtime.evaluation import published
@@ -12,17 +12,17 @@ from runtime.evaluation.segments import CLASSES
 
 FIGURES = {"usdr": "uSDR", "csdr": "cSDR", "si_sdr": "SI-SDR", "bleedless": "bleedless", "fullness": "fullness"}
 NONE = "-"
+WITHIN = f"In brackets: 95% of {RESAMPLES} bootstrap draws of the songs."
 
 
 @dataclass(frozen=True)
 class Table:
-    """`published` are rows of others' figures; `note` says what must be known to read the table."""
+    """`note` says what must be known to read it."""
 
     title: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
-    published: list[tuple[str, ...]] = field(default_factory=list)
-    note: str = ""
+    note: str
 
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:
@@ -40,48 +40,37 @@ def tables(evaluation: Evaluation) -> Iterator[Table]:
 
 
 def as_text(table: Table) -> str:
-    """Aligned columns for a terminal, measured rows first."""
-    header, *rows = aligned(table.header, [*table.rows, *table.published]).splitlines()
-    measured, others = rows[: len(table.rows)], rows[len(table.rows) :]
-    if others:
-        others = [f"{published.SOURCE}:", *others]
-    return "\n".join([table.title, header, *measured, *others, table.note])
+    return f"{table.title}\n{aligned(table.header, table.rows)}\n{table.note}"
 
 
 def _whole(evaluation: Evaluation, stem: str) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (_named(evaluation, model), *(_figure(over_tracks(evaluation.of(model, stem), name), name) for name in FIGURES))
         for model in _with_mixture(evaluation)
     ]
-    others: list[tuple[str, ...]] = []
+    title, note = f"{stem.capitalize()}: whole songs", f"In dB, but for bleedless and fullness. {_tracks(evaluation)}"
     if stem == "vocals":
-        others = [(name, _cell(u), _cell(c), NONE, NONE, NONE) for name, (u, c) in published.WHOLE.items()]
-    return Table(
-        f"{stem.capitalize()}: whole songs (the paper's Table II)" if others else f"{stem.capitalize()}: whole songs",
-        ("model", *FIGURES.values()),
-        rows,
-        others,
-        f"dB, but for bleedless and fullness (0 to 100). {_tracks(evaluation)}",
-    )
+        others = {name: (_cell(u), _cell(c), NONE, NONE, NONE) for name, (u, c) in published.WHOLE.items()}
+        rows, title, note = rows + _published(others), f"{title} (the paper's Table II)", f"{note} {published.NOTE}"
+    return Table(title, ("model", *FIGURES.values()), rows, note)
 
 
 def _by_segment(evaluation: Evaluation) -> Table:
     names = tuple(f"{low:g}-{high:g} s" for low, high in CLASSES)
     found = {model: evaluation.by_segment(model) for model in _with_mixture(evaluation)}
     rows = [(_named(evaluation, model), *(_cell(value) for value, _ in cells)) for model, cells in found.items()]
+    others = {name: tuple(map(_cell, values)) for name, values in published.BY_SEGMENT.items()}
     counts = ", ".join(f"{n} of {name}" for name, (_, n) in zip(names, found[UNSEPARATED], strict=True))
-    others = [(name, *(_cell(value) for value in values)) for name, values in published.BY_SEGMENT.items()]
     return Table(
         "Vocals: uSDR by length of the vocal segment (the paper's Table III)",
         ("model", *names),
-        rows,
-        others,
-        f"Mean over the segments of the true stem in which the voice is heard: {counts}.",
+        rows + _published(others),
+        f"In dB, the mean over the segments in which the true voice is heard: {counts}. {published.NOTE}",
     )
 
 
 def _by_length(evaluation: Evaluation, stem: str) -> Table:
-    header = tuple(f"{n:g} s {name}" for n in evaluation.lengths for name in ("uSDR", "cSDR"))
+    header = ("model", *(f"{n:g} s {name}" for n in evaluation.lengths for name in ("uSDR", "cSDR")))
     rows = []
     for model in evaluation.models:
         cells: list[str] = []
@@ -89,13 +78,18 @@ def _by_length(evaluation: Evaluation, stem: str) -> Table:
             judged = evaluation.of(model, stem, seconds)
             cells += [_cell(_value(judged, "usdr")), _cell(_value(judged, "csdr"))]
         rows.append((model, *cells))
-    others: list[tuple[str, ...]] = []
+    title, note = f"{stem.capitalize()}: by length of the input", "In dB; uSDR is the mean over songs, cSDR the median."
     if stem == "vocals":
-        for name, known in published.BY_LENGTH.items():
-            pairs = [known.get(int(n), (None, None)) if n == int(n) else (None, None) for n in evaluation.lengths]
-            others.append((name, *(_cell(value) for pair in pairs for value in pair)))
-    title = f"{stem.capitalize()}: by length of the input"
-    return Table(f"{title} (the paper's Table IV)" if others else title, ("model", *header), rows, others, "dB.")
+        others = {
+            name: tuple(_cell(value) for n in evaluation.lengths for value in known.get(n, (None, None)))
+            for name, known in published.BY_LENGTH.items()
+        }
+        rows, title, note = rows + _published(others), f"{title} (the paper's Table IV)", f"{note} {published.NOTE}"
+    return Table(title, header, rows, note)
+
+
+def _published(others: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [(f"{name}, published", *cells) for name, cells in others.items()]
 
 
 def _by_track(evaluation: Evaluation, stem: str) -> Table:
@@ -107,8 +101,8 @@ def _by_track(evaluation: Evaluation, stem: str) -> Table:
             judged = [each for each in evaluation.of(model, stem) if each.track == track]
             cells += [_cell(_value(judged, "usdr")), _cell(_value(judged, "csdr"))]
         rows.append((track, *cells))
-    header = tuple(f"{model} {name}" for model in models for name in ("uSDR", "cSDR"))
-    return Table(f"{stem.capitalize()}: song by song", ("song", *header), rows, [], "dB.")
+    header = ("song", *(f"{model} {name}" for model in models for name in ("uSDR", "cSDR")))
+    return Table(f"{stem.capitalize()}: song by song", header, rows, "In dB.")
 
 
 def _with_mixture(evaluation: Evaluation) -> list[str]:
@@ -122,9 +116,8 @@ def _named(evaluation: Evaluation, model: str) -> str:
 def _tracks(evaluation: Evaluation) -> str:
     count = len(evaluation.tracks)
     if count == 1:
-        return "One song: no interval can be given."
-    means = "uSDR and the rest are means over songs, cSDR is the median."
-    return f"{count} songs: {means} In brackets: 95% of {RESAMPLES} bootstrap draws of the songs."
+        return "One song, so there is no interval."
+    return f"{count} songs: cSDR is the median over them, the rest means. {WITHIN}"
 
 
 def _value(judged: Iterable[Judged], figure: str) -> float | None:

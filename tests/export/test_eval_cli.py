@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ def folder(tmp_path_factory):
     from export.cli import app as export_app
 
     folder = tmp_path_factory.mktemp("evaluated")
-    checkpoint = tiny_checkpoint(folder)
+    checkpoint = tiny_checkpoint(folder, kind="transformer")  # traced faster
     args = ["--ckpt", str(checkpoint.path), "--frames", "161:401:641", "-o", str(folder / "engine")]
     assert exit_code(export_app, "bsm-export", args) == 0
     rng = np.random.default_rng(0)
@@ -66,7 +69,31 @@ def test_an_engine_is_judged_as_the_checkpoint_it_came_from(evaluate, tmp_path):
     for key, value in engine.items():
         assert value == pytest.approx(network[key], abs=1e-4)
     assert engine["one", 0.5, "vocals"] != pytest.approx(engine["one", 0.75, "vocals"], abs=1e-6)
-    assert "Table IV" in text and "published by Kim and Choi" in text
+    assert "Table IV" in text and "BSMamba2, published" in text
+
+
+def test_one_length_is_that_of_all_tables(evaluate, tmp_path):
+    out = tmp_path / "out.json"
+    code, text, _ = evaluate("engine.onnx", "tiny.safetensors", "--limit", "1", "--seconds", "0.5", "--json", out)
+    assert code == 0 and "Table IV" not in text
+    assert {key[1] for model in ("engine", "tiny") for key in figures(out, model)} == {0.5}
+    assert json.loads(out.read_text())["data"] == str(Path("songs", "test"))
+
+
+def test_a_song_that_cannot_be_judged_is_refused_before_any_is_separated(evaluate, tmp_path):
+    for name, stem in (("a", "vocals"), ("b", "drums")):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / f"{stem}.flac", np.zeros((RATE, 2)), RATE)
+    code, out, error = evaluate("engine.onnx", "--data", tmp_path)
+    assert (code, out) == (2, "") and error.startswith("bsm-eval: b: has no true vocals")
+
+
+def test_an_engine_is_judged_without_pytorch(folder):
+    code = "import sys\nfor name in ('torch', 'onnx', 'safetensors', 'yaml'): sys.modules[name] = None\n"
+    code += "from export.eval_cli import main\nmain()"
+    args = ["engine.onnx", "--data", "songs", "--limit", "1", "--stem", "vocals"]
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "") and "no separation" in done.stdout
 
 
 def test_a_length_the_engine_does_not_take(evaluate):

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from runtime.bench.machine import describe_machine
+from runtime.bench.machine import Machine, describe_machine
 from runtime.errors import AudioError, OptionError
 from runtime.evaluation import metrics
 from runtime.evaluation.results import UNSEPARATED, Evaluation, Judged, Segment, over_tracks
 from runtime.evaluation.schema import as_json
 from runtime.evaluation.segments import vocal_segments
-from runtime.evaluation.tables import tables
+from runtime.evaluation.tables import as_text, tables
 from runtime.evaluation.tracks import check_track, find_tracks, read_track, songs_folder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+DOCS = Path(__file__).parents[2] / "docs" / "evaluation.md"
 RATE = 8000
 
 
@@ -183,12 +185,36 @@ def test_tables_are_those_of_the_paper() -> None:
     whole = shown["Vocals: whole songs (the paper's Table II)"]
     assert whole.rows[0][:2] == (UNSEPARATED, "-3.00 (-3.00 to -3.00)")
     assert whole.rows[1][:2] == ("net, 8 s", "2.00 (1.00 to 3.00)")
-    assert ("BSMamba2", "10.70", "11.03", "-", "-", "-") in whole.published
+    assert whole.rows[-1] == ("BSMamba2, published", "10.70", "11.03", "-", "-", "-")
     segments = shown["Vocals: uSDR by length of the vocal segment (the paper's Table III)"]
     assert segments.rows[1] == ("net, 8 s", "2.00", "-", "-")
     lengths = shown["Vocals: by length of the input (the paper's Table IV)"]
-    assert lengths.rows == [("net", "0.50", "1.00", "2.00", "1.00")]
-    assert lengths.published[1] == ("BSMamba2", "10.50", "10.89", "10.70", "11.03")
+    assert lengths.rows[0] == ("net", "0.50", "1.00", "2.00", "1.00")
+    assert lengths.rows[-1] == ("BSMamba2, published", "10.50", "10.89", "10.70", "11.03")
+    assert shown["Vocals: song by song"].rows[1] == ("b", "-3.00", "1.00", "3.00", "1.00")
+    assert as_text(whole).splitlines()[2].split()[:3] == ["no", "separation", "-3.00"]
+
+
+def test_of_one_song_there_is_no_interval() -> None:
+    one = replace(evaluation(), judged=[each for each in evaluation().judged if each.track == "a"])
+    whole, *others = tables(one)
+    assert whole.rows[1][1] == "1.00" and "One song" in whole.note
+    assert not any("song by song" in table.title for table in others)
+
+
+def keys(data: object) -> set[str]:
+    if isinstance(data, list):
+        return set().union(*map(keys, data))
+    if isinstance(data, dict):
+        return set(data).union(*(keys(value) for name, value in data.items() if name != "machine"))
+    return set()
+
+
+def test_json_is_what_the_page_on_it_says() -> None:
+    data = json.loads(as_json(evaluation()))
+    documented = set(re.findall(r"`([a-z_]+)`", DOCS.read_text().split("## Report and JSON")[1]))
+    assert keys(data) <= documented
+    assert set(data["machine"]) == {field.name for field in fields(Machine)}
 
 
 def test_json_holds_every_figure_and_no_nan() -> None:
