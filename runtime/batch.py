@@ -160,7 +160,7 @@ def _folder(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be made a folder ({error.strerror})") from error
+        raise AudioError(f"{path}: cannot be made a folder ({error.strerror}): choose another with -o") from error
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from runtime.batch import Batch, Outcome, Settings
 from runtime.command import Version, printable, run_command
 from runtime.errors import OptionError, SeparationError
 from runtime.info import describe_engine
-from runtime.inputs import find_songs
+from runtime.inputs import SUFFIXES, find_songs
 from runtime.journal import Journal
 from runtime.separator import DEFAULT_OVERLAP, Separator, open_separator
 from runtime.song import CHANNELS
@@ -86,6 +86,8 @@ def run(
     version: Version = False,
 ) -> int:
     """Separate each SONG with ENGINE into DIR/SONG_<stem>, in the song's own format, rate, channels and length."""
+    if engine.suffix.lower() in SUFFIXES:
+        raise OptionError(f"{engine}: named like a song: expected the engine first, NAME.onnx or NAME.plan, then songs")
     if info:
         if songs:
             raise OptionError(f"--info says what {engine} is: leave out {songs[0]}")

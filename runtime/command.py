@@ -41,6 +41,9 @@ def run_command(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ..
 
 def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[type[Exception], ...] = ()) -> int:
     debug = "--debug" in args
+    if "" in args:  # as a path it would be the folder one is in
+        print(f"{name}: an argument is empty: is a variable not set? (see {name} --help)", file=sys.stderr)
+        return 2
     try:
         result = get_command(app).main(args=list(args), prog_name=name, standalone_mode=False)
         if result == INTERRUPTED:  # typer has turned Ctrl-C into this exit code
@@ -51,7 +54,8 @@ def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[
         return INTERRUPTED
     except typer.TyperException as error:  # an unknown option, a missing argument
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        print(f"{name}: {message} (see {name} --help)", file=sys.stderr)
+        message = message.replace(": Value error, ", ": ").rstrip(".")  # what typer's validation puts around ours
+        print(f"{name}: {printable(message)} (see {name} --help)", file=sys.stderr)
         return 2
     except Exception as error:
         if debug:

@@ -68,10 +68,10 @@ class SongReader:
             done += len(block)
             yield np.ascontiguousarray(block.T)
         if self.samples is not None and done < self.samples:
-            declared, found = self.samples / self.sample_rate, done / self.sample_rate
+            declared, missing = self.samples / self.sample_rate, (self.samples - done) / self.sample_rate
             raise AudioError(
-                f"{self.path}: is cut off or damaged: declares {declared:.1f} s, {found:.1f} s can be read: "
-                "get the whole file"
+                f"{self.path}: is cut off or damaged: {missing:.2g} s of the {declared:.1f} s it declares cannot "
+                "be read: get the whole file"
             )
         if not done:
             raise AudioError(f"{self.path}: holds no samples")
@@ -127,12 +127,14 @@ def _source(path: Path) -> Source:
 
 def _check_file(path: Path) -> None:
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except FileNotFoundError:
         raise AudioError(f"{path}: does not exist: expected a song") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise AudioError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if not stat.S_ISREG(mode):
-        raise AudioError(f"{path}: is {'a folder' if stat.S_ISDIR(mode) else 'not a file'}: expected a song")
+    if not stat.S_ISREG(found.st_mode):
+        raise AudioError(f"{path}: is {'a folder' if stat.S_ISDIR(found.st_mode) else 'not a file'}: expected a song")
+    if not found.st_size:
+        raise AudioError(f"{path}: is empty (0 bytes): expected a song")
     if not os.access(path, os.R_OK):
         raise AudioError(f"{path}: cannot be read (Permission denied)")

@@ -83,7 +83,7 @@ def test_many_channels_come_in_smaller_blocks(tmp_path):
 
 def test_what_is_no_song_is_refused_in_words(tmp_path, no_ffmpeg):
     cases = {
-        "empty.wav": (b"", "cannot be read as audio"),
+        "empty.wav": (b"", r"is empty \(0 bytes\): expected a song"),
         "text.wav": (
             b"hello, this is no song" * 20,
             "cannot be read as audio .*: convert it to WAV, or install ffmpeg",
@@ -170,6 +170,14 @@ def without_xing(path):
     content = path.read_bytes()
     assert b"Info" in content[:200] or b"Xing" in content[:200]
     path.write_bytes(content[truncation._frame(content[:4]) :])
+
+
+def test_what_a_song_lacks_of_the_length_it_declares_is_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", NOISE, 44100)
+    with open_song(tmp_path / "a.wav") as song:
+        song.samples = 30200  # as a file with a frame inside that cannot be decoded
+        with pytest.raises(AudioError, match=r"damaged: 0\.0045 s of the 0\.7 s it declares cannot be read"):
+            list(song.blocks())
 
 
 def test_an_mp3_without_a_length_is_read_to_its_end_or_refused(tmp_path, no_ffmpeg):

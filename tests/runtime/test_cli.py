@@ -123,15 +123,21 @@ def test_the_backend_s_notes_are_printed_once_and_it_is_closed(monkeypatch, tmp_
         (["a.wav", "--subtype", "MP3"], "'MP3' is not one of"),
         (["a.wav", "--format", "wav", "--subtype", "vorbis"], "subtype VORBIS: WAV files hold PCM_U8, PCM_16"),
         (["a.wav", "--subtype", "vorbis"], "subtype VORBIS: WAV files hold"),
-        (["a.wav", "--format", "aiff"], "'aiff' is not one of"),
-        (["a.wav", "--format", "mp3"], "MP3 files cannot have 5000 Hz"),
+        (
+            ["a.wav", "--format", "aiff"],
+            "Invalid value for '--format': 'aiff' is not one of 'wav', 'flac', 'ogg', 'mp3' (see bsm-run --help)",
+        ),
+        (["a.wav", "--format", "mp3"], "a.wav: MP3 files cannot have 5000 Hz"),
         (["a.wav", "--overwrite", "--skip-existing"], "--skip-existing and --overwrite: give one of them"),
         (["a.wav", "--manifest", "a.wav"], "--manifest a.wav: holds something else than JSON lines"),
         (["a.wav", "--manifest", "none/x.jsonl"], "--manifest none/x.jsonl: cannot be written"),
         (["a.wav", "--info"], "--info says what x.onnx is: leave out a.wav"),
         (["--info"], "x.onnx: does not exist: expected an engine written by bsm-export"),
         (["sub"], "sub: holds no songs"),
+        (["a.wav", "-o", "a.wav"], "a.wav: cannot be made a folder (File exists): choose another with -o"),
         (["a.wav", "-o", "a.wav/deep"], "cannot be made a folder"),
+        (["a.wav", "-o", ""], "an argument is empty: is a variable not set?"),
+        ([""], "an argument is empty"),
         ([], "no songs: give sound files or folders after the engine"),
     ],
 )
@@ -171,6 +177,14 @@ def test_interruptions_and_faults(run, capsys, monkeypatch, error, code, message
     if code != 130:
         run("a.wav", "--debug")
         assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["a.wav", "x.onnx"], ["a.wav"], ["a.wav", "--info"]])
+def test_the_engine_comes_first(tmp_path, monkeypatch, capsys, args):
+    monkeypatch.chdir(tmp_path)
+    song("a.wav")
+    assert exit_code(cli.app, "bsm-run", args) == 2
+    assert capsys.readouterr().err.startswith("bsm-run: a.wav: named like a song: expected the engine first")
 
 
 def test_a_link_to_nowhere_counts_as_existing(run, capsys, tmp_path):
