@@ -66,7 +66,7 @@ class Syllable:
 
 
 def phrase(rng: np.random.Generator, singer: Singer, syllables: list[Syllable], rate: int, spoken: bool) -> Float:
-    """[samples]: the syllables, each a consonant, mostly, and a vowel; pitch and formants glide from one to the next."""
+    """[samples]: the syllables, most of a consonant and a vowel; pitch and formants glide from one to the next."""
     seconds = max(s.start + s.seconds for s in syllables) + 0.15
     frames = int(seconds * rate / HOP) + 1
     time = np.arange(frames) * HOP / rate
