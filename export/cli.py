@@ -43,7 +43,7 @@ class ExportCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-CKPT = "Checkpoint: official Lightning file, MSST file, safetensors, state_dict; or 'demo'."
+CKPT = "Checkpoint: official Lightning file, MSST file, safetensors, state_dict; or 'demo', 'demo-roformer'."
 TRT = "Build a TensorRT plan, too; 'auto' (or nothing) takes what is installed."
 CAPABILITY = "GPU a TensorRT-RTX plan is for, as 8.9; repeatable."
 PROBE = "Let the engine give what it computes on the way, too, for bsm-parity."

@@ -21,7 +21,8 @@ from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.errors import CheckpointError, ConfigError
 from bsmamba2.model import BandSplitSeparator
 
-DEMO = "demo"  # the name of the checkpoint inside the package
+# Checkpoints inside the package, by the names that stand for them.
+SHIPPED = {"demo": "demo.safetensors", "demo-roformer": "demo_roformer.safetensors"}
 WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
 TRAINING_ONLY = ("featurizer.", "inverse_featurizer.", "multi_featurizer.")  # STFT windows of the official code
 
@@ -49,15 +50,15 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path, config: str | Path | None = None, weights: str = "raw") -> Checkpoint:
-    """Read an official Lightning file, MSST's file, safetensors or a plain state_dict; or "demo", the one shipped.
+    """Read an official Lightning file, MSST's file, safetensors or a plain state_dict; or one of `SHIPPED`.
 
     `config` is a yaml file that overrides what the checkpoint says of itself. `weights` is "raw" or, for a
     Lightning file, "ema" (the averaged ones). Raises CheckpointError or ConfigError; executes nothing of the file.
     """
     if weights not in ("raw", "ema"):
         raise ConfigError(f"weights {weights!r}: expected 'raw' or 'ema'")
-    if str(path) == DEMO and not Path(path).is_file():
-        path = str(files("bsmamba2") / "demo" / "demo.safetensors")
+    if str(path) in SHIPPED and not Path(path).is_file():
+        path = str(files("bsmamba2") / "demo" / SHIPPED[str(path)])
     return _load(Path(path), config, weights)
 
 

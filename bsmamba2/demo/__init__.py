@@ -1,1 +1,1 @@
-"""The demo: a song made by the project itself, and the checkpoint `--ckpt demo` names."""
+"""The demo's weights, and how they were trained: README.md."""
