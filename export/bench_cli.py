@@ -111,11 +111,12 @@ class Sizes:
         return Work.of(manifest, frames, batch)
 
     def sweep(self, manifest: Manifest) -> list[Work]:
-        """Every other length at the compared batch, and every other batch at the compared length."""
+        """Every length at the compared batch and every batch at the compared length; none where there is one size."""
         main = self.work(manifest)
         lengths = [Work.of(manifest, each, main.batch) for each in self._frames]
         batches = [Work.of(manifest, main.frames, each) for each in self._batches]
-        return [each for each in dict.fromkeys([*lengths, *batches]) if each != main]
+        works = list(dict.fromkeys([main, *lengths, *batches]))
+        return works if len(works) > 1 else []
 
     def check(self, engine: Path, manifest: Manifest) -> None:
         """Raise OptionError for what the engine does not take."""

@@ -59,6 +59,7 @@ def train(
         raise BsmambaError(f"{error.name} is not installed: pip install 'bsmamba2[train]'") from error
     from bsmamba2.training.settings import read_settings
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # importing Lightning has set another one
     settings = read_settings(config)
     if epochs is not None:
         settings = replace(settings, training=replace(settings.training, epochs=epochs))
@@ -74,7 +75,6 @@ def main() -> None:
 
 def exit_code(args: list[str]) -> int:
     """0, 2 for a mistake in the options, the configuration or the songs, 130 for Ctrl-C."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in LIGHTNING_SAYS:
         warnings.filterwarnings("ignore", message=message)
     try:

@@ -57,3 +57,8 @@ class EpochLog(Callback):
             writer.writeheader()
             writer.writerows(self._rows)
         beside.replace(self.path)
+        epoch, _, seconds, loss, valid, found = values
+        print(
+            f"epoch {epoch} of {trainer.max_epochs}: loss {loss}, validation {valid}, uSDR {found} dB, {seconds} s",
+            flush=True,
+        )

@@ -169,11 +169,11 @@ def _stages(lanes: list[_Lane], times: int, report: Callable[[str], None], pause
 
 
 def _sweep(lanes: list[_Lane], rounds: int, report: Callable[[str], None], pause: Callable[[float], None]) -> None:
+    """All sizes in turns, so that they can be compared with each other; the first run of each is the warm-up."""
     works = list(dict.fromkeys(work for lane in lanes for work in lane.entry.sweep))
-    for work in works:
-        takers = [lane for lane in lanes if work in lane.entry.sweep]
-        for i in range(1 + rounds):  # the first run of a new size is the warm-up
-            for lane in takers:
+    for i in range(1 + rounds):
+        for work in works:
+            for lane in (each for each in lanes if work in each.entry.sweep):
                 report(f"{work.batch} x {work.frames} frames: {lane.contender.name}")
                 seconds = lane.run(work, pause)
                 if i and seconds is not None:

@@ -81,7 +81,7 @@ def cost(series: list[tuple[str, list[Point]]], axis: str) -> Figure:
         axes.plot([x[0], x[-1]], [points[0].cost] * 2, linestyle="--", linewidth=1, color=line.get_color())
     axes.plot([], [], linestyle="--", linewidth=1, color="black", label="linear in the work")
     axes.set_xticks(sorted(sizes))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
     axes.set_xlabel("frames of a chunk" if axis == "frames" else "chunks at a time")
     axes.set_ylabel("seconds a second of audio")
     axes.legend(frameon=False)

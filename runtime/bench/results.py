@@ -121,8 +121,8 @@ class Outcome:
 
     @property
     def points(self) -> list[Point]:
-        """Everything that was run, the compared work among it."""
-        return [Point(self.work, self.measured), *self.sweep]
+        """What is known of cost against work: the sweep, where there was one, whose sizes took turns."""
+        return self.sweep or [Point(self.work, self.measured)]
 
     def times_products(self) -> Spread | None:
         """How often its products alone would fit into a run, round by round."""

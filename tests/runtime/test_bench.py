@@ -94,14 +94,14 @@ def test_gpu_memory_is_what_opening_and_the_first_run_take(started, monkeypatch)
     assert done.gpu_memory == 70
 
 
-def test_a_sweep_runs_every_size_in_turns_after_one_run_that_does_not_count(started):
+def test_a_sweep_runs_all_sizes_in_turns_after_one_run_that_does_not_count(started):
     _, how = started
-    a = Entry(Scripted("a", (1.0, 1.0, 9.0, 2.0, 9.0, 3.0)), "engine", "fp32", None, [TWICE, BATCH])
-    b = Entry(Scripted("b", (1.0, 1.0, 9.0, 4.0)), "torch", "fp32", None, [TWICE])
-    first, second = measure([a, b], rounds=1, warmup=1, **how)
-    assert first.sweep == [Point(TWICE, [2.0]), Point(BATCH, [3.0])]
-    assert second.sweep == [Point(TWICE, [4.0])]
-    assert [point.cost for point in first.points] == [0.5, 0.5, 0.5]
+    a = Entry(Scripted("a", (1.0, 1.0, 1.0, 9.0, 9.0, 2.0, 3.0, 2.5, 3.5)), "engine", "fp32", None, [TWICE, BATCH])
+    b = Entry(Scripted("b", (1.0, 1.0, 1.0, 9.0, 4.0, 5.0)), "torch", "fp32", None, [TWICE])
+    first, second = measure([a, b], rounds=2, warmup=1, **how)
+    assert first.sweep == [Point(TWICE, [2.0, 2.5]), Point(BATCH, [3.0, 3.5])]
+    assert second.sweep == [Point(TWICE, [4.0, 5.0])]
+    assert first.points == first.sweep
 
 
 @pytest.mark.parametrize("act", ["refuse", "raise"])

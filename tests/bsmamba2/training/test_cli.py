@@ -34,7 +34,9 @@ def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(songs: Path, t
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = subprocess.run(command(config, songs, whole), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert done.stdout.startswith(f"wrote {whole / 'weights.safetensors'}")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 7 and lines[5].startswith("epoch 6 of 6: loss ")
+    assert lines[6].startswith(f"wrote {whole / 'weights.safetensors'}")
 
     process = subprocess.Popen(command(config, songs, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
