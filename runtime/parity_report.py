@@ -56,8 +56,11 @@ class Comparison:
         failed += [f"the SDR of {each.stem}" for each in self.sdr if not each.passed]
         if failed:
             return f"FAILED: {', '.join(failed)} {'is' if len(failed) == 1 else 'are'} not within tolerance"
-        songs = f" and the SDR of {', '.join(each.stem for each in self.sdr)}" if self.sdr else ""
-        return f"passed: all {len(self.stages)} stages{songs} within tolerance"
+        compared = [each.stem for each in self.sdr if each.change is not None]
+        others = [each.stem for each in self.sdr if each.change is None]
+        songs = f" and the SDR of {', '.join(compared)}" if compared else ""
+        untold = f"; the SDR of {', '.join(others)} was compared with nothing: give --ckpt, too" if others else ""
+        return f"passed: all {len(self.stages)} stages{songs} within tolerance{untold}"
 
 
 def as_text(comparison: Comparison) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+STEMS_RATE = 8000  # Hz
+
 
 def song(path: str | Path, channels: int = 2, rate: int = 44100, samples: int = 10000) -> np.ndarray:
     """Noise into a new file, 32-bit floats where it is WAV; returns it, [samples, channels]."""
@@ -14,3 +16,13 @@ def song(path: str | Path, channels: int = 2, rate: int = 44100, samples: int = 
     audio = np.random.default_rng(0).uniform(-0.9, 0.9, (samples, channels)).astype(np.float32)
     soundfile.write(path, audio, rate, subtype="FLOAT" if str(path).endswith("wav") else None)
     return audio
+
+
+def write_stems(folder: Path, names: tuple[str, ...], seed: int, seconds: float = 3.0) -> None:
+    """A song with stems `names`, at STEMS_RATE: tones, a pitch for each stem, with some noise."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * STEMS_RATE)) / STEMS_RATE
+    folder.mkdir(parents=True)
+    for k, name in enumerate(names):
+        tone = np.sin(2 * np.pi * (200 + 300 * k + 50 * seed) * time) * rng.uniform(0.2, 0.4, len(time))
+        soundfile.write(folder / f"{name}.wav", np.stack([tone, tone / 2], axis=1), STEMS_RATE, subtype="FLOAT")

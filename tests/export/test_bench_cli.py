@@ -113,7 +113,7 @@ def test_sizes_are_the_engine_s_own_unless_given(run, monkeypatch):
     assert seen["x.onnx"].contender.work.frames == 100 and not seen["x.onnx"].sweep
     run("x.onnx", "--frames", "200,70,40", "--batch", "1,4")
     swept = [(work.frames, work.batch) for work in seen["x.onnx"].sweep]
-    assert swept == [(70, 2), (200, 2), (40, 2), (70, 1), (70, 4)]
+    assert swept == [(70, 2), (40, 2), (200, 2), (70, 1), (70, 4)]
 
 
 def test_an_engine_of_fixed_length_takes_that_only():

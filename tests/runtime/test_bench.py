@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from scripted import InProcess, Scripted, bench_of, outcome, products
+from scripted import WORK, InProcess, Scripted, bench_of, outcome, products
 
 from runtime.bench import measure as measure_module
 from runtime.bench.contenders import Work, engine_name
@@ -158,7 +158,7 @@ def full_bench():
         products=products([0.5, 0.5, 0.5]),
         stage_seconds=dict.fromkeys(("read", "stft", "engine", "istft", "write", "other"), 0.25),
         peak_memory=123_000_000,
-        sweep=[Point(TWICE, [5.0, 5.0, 5.0]), Point(BATCH, [6.0, 6.0, 6.0])],
+        sweep=[Point(WORK, [2.0] * 3), Point(TWICE, [5.0] * 3), Point(BATCH, [6.0] * 3)],
     )
     torch = outcome("torch", [3.0, 4.0, 8.0], "torch")
     compiled = outcome("torch.compile", [], "torch.compile", run_seconds=[], not_run="<no> compiler")
@@ -188,7 +188,7 @@ def test_the_json_is_what_the_page_on_it_says():
     assert torch["measured"]["ratio_to_first"] == {"median": 2.0, "min": 2.0, "max": 3.0}
     assert measured["products"]["times_products"] == {"median": 4.0, "min": 2.0, "max": 8.0}
     assert measured["products"]["gflops_per_second"] == pytest.approx(240 / 0.5 / 1e9)
-    assert measured["sweep"][0]["seconds_per_audio_second"] == 1.25
+    assert measured["sweep"][1]["seconds_per_audio_second"] == 1.25
     assert compiled["measured"] is None and compiled["not_run"] == "<no> compiler"
     assert plan["measured"]["products"] == {"not_measured": "they are measured for ONNX engines only"}
     assert data["requirement"]["met"] is True

@@ -1,22 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-
-RATE = 8000
-
-
-def write_song(folder: Path, names: tuple[str, ...], seed: int, seconds: float = 3.0) -> None:
-    """Tones, a pitch for each stem, with some noise."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * RATE)) / RATE
-    folder.mkdir(parents=True)
-    for k, name in enumerate(names):
-        tone = np.sin(2 * np.pi * (200 + 300 * k + 50 * seed) * time) * rng.uniform(0.2, 0.4, len(time))
-        soundfile.write(folder / f"{name}.wav", np.stack([tone, tone / 2], axis=1), RATE, subtype="FLOAT")
+import torch
+from songs import write_stems
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +13,14 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two songs to train on and one to validate on, laid out as MUSDB18-HQ."""
     root = tmp_path_factory.mktemp("songs")
     for i, name in enumerate(("train/one", "train/two", "valid/three")):
-        write_song(root / name, ("vocals", "drums", "bass", "other"), seed=i)
+        write_stems(root / name, ("vocals", "drums", "bass", "other"), seed=i)
     return root
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small lose more by handing work to threads than they gain."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import RATE
+from songs import STEMS_RATE as RATE
 
 from bsmamba2.training.augment import Augmentation
 from bsmamba2.training.mixtures import AlignedSegments, Draws, Mixing, RandomMixtures

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, write_song
+from songs import STEMS_RATE as RATE
+from songs import write_stems
 
 from bsmamba2.errors import DataError
 from bsmamba2.training import songs as songs_module
@@ -18,9 +19,9 @@ FOUR = ("vocals", "drums", "bass", "other")
 
 def test_musdb_without_valid_is_split_as_the_paper_splits_it(tmp_path: Path) -> None:
     for i in range(86):
-        write_song(tmp_path / "train" / f"song {i}", FOUR, seed=0, seconds=0.01)
+        write_stems(tmp_path / "train" / f"song {i}", FOUR, seed=0, seconds=0.01)
     for name in MUSDB_VALID:
-        write_song(tmp_path / "train" / name, FOUR, seed=0, seconds=0.01)
+        write_stems(tmp_path / "train" / name, FOUR, seed=0, seconds=0.01)
     train, valid = training_songs(tmp_path, FOUR, RATE)
     assert (len(train), len(valid)) == (86, 14)
     assert {song.folder.name for song in valid} == set(MUSDB_VALID)
@@ -33,7 +34,7 @@ def test_a_folder_valid_is_taken_as_it_is(songs: Path) -> None:
 
 
 def test_the_accompaniment_is_the_sum_of_all_but_vocals_and_mixture(tmp_path: Path) -> None:
-    write_song(tmp_path / "a", (*FOUR, "mixture"), seed=1)
+    write_stems(tmp_path / "a", (*FOUR, "mixture"), seed=1)
     song = find_songs(tmp_path, ["vocals", "accompaniment"], RATE)[0]
     parts = [soundfile.read(tmp_path / "a" / f"{name}.wav", dtype="float32")[0].T for name in FOUR[1:]]
     found = song.stems["accompaniment"].read(500, 1000, 2)
@@ -43,7 +44,7 @@ def test_the_accompaniment_is_the_sum_of_all_but_vocals_and_mixture(tmp_path: Pa
 
 
 def test_past_the_end_there_is_silence(tmp_path: Path) -> None:
-    write_song(tmp_path / "a", ("vocals",), seed=1, seconds=1)
+    write_stems(tmp_path / "a", ("vocals",), seed=1, seconds=1)
     read = find_songs(tmp_path, ["vocals"], RATE)[0].stems["vocals"].read(RATE - 10, 30, 2)
     assert read.shape == (2, 30) and read[:, :10].any() and not read[:, 10:].any()
 
@@ -53,7 +54,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         find_songs(tmp_path / "none", FOUR, RATE)
     with pytest.raises(DataError, match="holds no songs"):
         find_songs(tmp_path, FOUR, RATE)
-    write_song(tmp_path / "a", ("vocals", "bass"), seed=1)
+    write_stems(tmp_path / "a", ("vocals", "bass"), seed=1)
     with pytest.raises(DataError, match="no stem 'drums'.*found bass, vocals"):
         find_songs(tmp_path, FOUR, RATE)
     with pytest.raises(DataError, match="8000 Hz: expected 44100 Hz"):
@@ -64,7 +65,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
 
 
 def test_salient_windows_are_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_song(tmp_path / "songs" / "a", ("vocals",), seed=1)
+    write_stems(tmp_path / "songs" / "a", ("vocals",), seed=1)
     cache = tmp_path / "cache.json"
 
     def found() -> tuple[int, ...]:
