@@ -6,7 +6,7 @@ Each SONG is a mixture; so many seconds from its middle are used. The reference 
 each shares 7/8 with the next: every sample is the weighted mean of four that lie a quarter of a chunk or more from
 its edges. Printed, over all songs, stems and seams:
 
-- SNR: of all samples against the reference;
+- SNR: of all samples but the last chunk against the reference;
 - at seams: of those within 0.25 s of the middle of an overlap;
 - step: the largest change of the error from one sample to the next at a seam, RMS over the seams, in dB of the stems'
   RMS; what it is where there is no seam stands in the last line. A step that exceeds that is a click;
@@ -55,7 +55,8 @@ class Errors:
         level = np.sqrt(np.mean(np.square(reference, dtype=np.float64)))
         change = np.abs(np.diff(error)).max(axis=tuple(range(error.ndim - 1))) / level
         shared = plan.chunk - plan.step
-        starts = range(plan.step, found.shape[-1] - shared, plan.step)
+        last = found.shape[-1] - plan.chunk
+        starts = range(plan.step, last - shared, plan.step)
         near = np.zeros(found.shape[-1], bool)
         for start in starts:
             middle = start + shared // 2
@@ -63,7 +64,8 @@ class Errors:
             edges = (start + plan.edge, start + shared - plan.edge)  # where one chunk comes in and the other goes
             self.steps.append(max(change[max(0, edge - CLICK) : edge + CLICK].max() for edge in edges))
             self.quiet.append(change[middle + plan.step // 3 :][: 4 * CLICK].max(initial=0.0))
-        parts = (reference, error, reference[..., near], error[..., near])
+        # Not the last chunk: how much of it is silence after the end differs from way to way.
+        parts = (reference[..., :last], error[..., :last], reference[..., near], error[..., near])
         self.sums += [np.sum(np.square(part, dtype=np.float64)) for part in parts]
 
     def row(self) -> list[str]:

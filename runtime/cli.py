@@ -74,6 +74,12 @@ def run(
     overlap: Annotated[
         float, typer.Option(help="Part of a chunk shared with the next, 0 to 0.9. 0 is the official procedure.")
     ] = DEFAULT_OVERLAP,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Take the mean with what comes of swapped channels: twice the time.")
+    ] = False,
+    shifts: Annotated[
+        int, typer.Option(metavar="N", help="Take the mean over N positions within a hop: N times the time.")
+    ] = 1,
     batch: Annotated[
         int | None, typer.Option(help="Chunks given to the engine at a time.", show_default="what it was made for")
     ] = None,
@@ -104,7 +110,11 @@ def run(
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(manifest)) if manifest is not None else None
         separator = stack.enter_context(
-            closing(open_separator(engine, overlap=overlap, batch=batch, threads=threads, device=device))
+            closing(
+                open_separator(
+                    engine, overlap=overlap, batch=batch, threads=threads, device=device, tta=tta, shifts=shifts
+                )
+            )
         )
         separator.times.seconds["open"] = time.perf_counter() - start
         notes = _print_notes(separator, 0)

@@ -17,20 +17,29 @@ from runtime.errors import EngineError, NumericsError
 from runtime.manifest import Manifest
 from runtime.stft import Stft
 from runtime.timing import StageTimes
+from runtime.views import AS_IT_IS, View, mean_of
 
 Float = NDArray[np.float32]
 T = TypeVar("T")
-Group = list[tuple[Chunk, Float]]  # given to the engine together: each a chunk and one of its mixtures [c, chunk]
+Group = list[tuple[Chunk, Float]]  # given to the engine together: a chunk and a view of one of its mixtures [c, chunk]
 
 
 class EngineRun:
-    """Runs one engine on `batch` chunks at a time. `times` gets the seconds of: stft, engine, istft."""
+    """Runs one engine on `batch` views of chunks at a time. `times` gets the seconds of: stft, engine, istft."""
 
-    def __init__(self, backend: Backend, manifest: Manifest, batch: int, times: StageTimes) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        manifest: Manifest,
+        batch: int,
+        times: StageTimes,
+        views: tuple[View, ...] = (AS_IT_IS,),
+    ) -> None:
         self.backend = backend
         self.manifest = manifest
         self.batch = batch
         self.times = times
+        self.views = views
         self._stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
 
     def run(
@@ -38,10 +47,11 @@ class EngineRun:
     ) -> Generator[tuple[Chunk, Float], None, None]:
         """Each chunk, of mixtures [m, c, chunk], with those of the network's stems: [m, s, c, chunk].
 
-        `progress` is called with the mixtures' chunks done. Raises EngineError.
+        `progress` is called with the views of mixtures' chunks done. Raises EngineError.
         """
         waiting: deque[tuple[Group, Pending]] = deque()
         done = 0
+        seen: list[Float] = []  # what views of the mixture that is next have given
         mixtures: list[Float] = []  # of the chunk that is next
 
         def collect() -> Iterator[tuple[Chunk, Float]]:
@@ -53,13 +63,18 @@ class EngineRun:
             done += len(group)
             progress(done)
             for (chunk, _), wave in zip(group, waves, strict=True):
-                mixtures.append(wave)
+                seen.append(wave)
+                if len(seen) < len(self.views):
+                    continue
+                mixtures.append(mean_of(self.views, seen) if len(seen) > 1 else wave)
+                seen.clear()
                 if len(mixtures) == len(chunk.wave):
                     yield chunk, np.stack(mixtures)
                     mixtures.clear()
 
         try:
-            for group in grouped(((chunk, wave) for chunk in chunks for wave in chunk.wave), self.batch):
+            shown = ((chunk, view.of(wave)) for chunk in chunks for wave in chunk.wave for view in self.views)
+            for group in grouped(shown, self.batch):
                 waiting.append((group, self._submit(group)))
                 if len(waiting) == self.backend.depth:
                     yield from collect()

@@ -20,6 +20,7 @@ from runtime.errors import OptionError
 from runtime.manifest import Manifest, read_manifest
 from runtime.stream import SongStream, stems_of
 from runtime.timing import StageTimes
+from runtime.views import views_of
 
 Float = NDArray[np.float32]
 Samples = NDArray[np.floating[Any]]
@@ -36,7 +37,13 @@ class Separator:
     """
 
     def __init__(
-        self, backend: Backend, manifest: Manifest, overlap: float = DEFAULT_OVERLAP, batch: int | None = None
+        self,
+        backend: Backend,
+        manifest: Manifest,
+        overlap: float = DEFAULT_OVERLAP,
+        batch: int | None = None,
+        tta: bool = False,
+        shifts: int = 1,
     ) -> None:
         batch = manifest.batch.opt if batch is None else batch
         if not manifest.batch.min <= batch <= manifest.batch.max:
@@ -47,7 +54,8 @@ class Separator:
         self.manifest = manifest
         self.plan = ChunkPlan.of(manifest.chunk_samples, overlap)
         self.times = StageTimes()
-        self._engine = EngineRun(backend, manifest, batch, self.times)
+        views = views_of(tta, shifts, manifest.stft.hop_length, manifest.model.channels)
+        self._engine = EngineRun(backend, manifest, batch, self.times, views)
         self._lock = threading.Lock()  # held while a song is on its way
         self._closing = threading.Event()
         self._closed = False
@@ -225,18 +233,22 @@ def open_separator(
     batch: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    tta: bool = False,
+    shifts: int = 1,
 ) -> Separator:
     """Open the engine at `engine` (NAME.onnx or NAME.plan, with NAME.json beside it).
 
     `overlap` is the part of a chunk shared with the next, `batch` the chunks given to the engine at a time (None: what
     it was made for), `threads` the CPU threads it may use (None: one a core), `device` one of
-    `runtime.backends.DEVICES`. Raises ManifestError, EngineError, OptionError.
+    `runtime.backends.DEVICES`. For a little quality at a multiple of the time the network sees each chunk in several
+    ways, whose mean is taken: with `tta` also with its channels swapped, with `shifts` at so many positions within a
+    hop; both multiply. Raises ManifestError, EngineError, OptionError.
     """
     path = Path(engine)
     manifest = read_manifest(path)
     backend = open_backend(path, manifest, threads, device)
     try:
-        return Separator(backend, manifest, overlap, batch)
+        return Separator(backend, manifest, overlap, batch, tta, shifts)
     except OptionError:
         backend.close()
         raise

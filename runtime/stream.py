@@ -55,9 +55,13 @@ class SongStream:
         self._samples = 0  # of the song, so far
 
     def chunks(self, samples: int) -> int:
-        """How many chunks the engine is given for a song of so many samples, all mixtures together."""
+        """How many chunks the engine is given for a song of so many samples, all mixtures and views together."""
         mixtures = -(-self._channels // self._width)
-        return mixtures * self._plan.count(resampled_length(samples, self._sample_rate, self._rate))
+        return (
+            len(self._engine.views)
+            * mixtures
+            * self._plan.count(resampled_length(samples, self._sample_rate, self._rate))
+        )
 
     def run(
         self, blocks: Iterable[Samples], progress: Callable[[int], None]

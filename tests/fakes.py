@@ -68,12 +68,21 @@ def plan_data(flavour="tensorrt-rtx", **changes) -> dict:
 
 
 def separator_of(
-    gains=(0.5,), *, channels=2, sample_rate=44100, frames=11, overlap=0.25, batch=1, stems=None, function=None
+    gains=(0.5,),
+    *,
+    channels=2,
+    sample_rate=44100,
+    frames=11,
+    overlap=0.25,
+    batch=1,
+    stems=None,
+    function=None,
+    **options,
 ) -> Separator:
     names = stems or (["vocals"] if len(gains) == 1 else [f"stem{i}" for i in range(len(gains))])
     data = manifest_data(stems=names, channels=channels, sample_rate=sample_rate, frames=frames)
     manifest = Manifest.from_json(json.dumps(data), "a test")
-    return Separator(FakeBackend(gains, function), manifest, overlap, batch)
+    return Separator(FakeBackend(gains, function), manifest, overlap, batch, **options)
 
 
 def reference_for(manifest: Manifest) -> Reference:

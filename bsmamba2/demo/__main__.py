@@ -3,8 +3,8 @@
     python -m bsmamba2.demo SONGS OUT [--recipe demo|demo_roformer] [--threads 1]
 
 SONGS has train/<song>/ and valid/<song>/, each with vocals and accompaniment. OUT gets the songs the project makes
-itself (songs/), the training (training_<recipe>/; a second call goes on with it), the weights (<recipe>.safetensors) and
-its log (<recipe>.csv).
+itself (songs/), the training (training_<recipe>/; a second call goes on with it), the weights and their log
+(<recipe>.safetensors, <recipe>.csv).
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """`bsm-run x.onnx ...` in an empty folder, with an engine whose vocals are half the mixture."""
     monkeypatch.chdir(tmp_path)
 
-    def opened(engine, *, overlap, batch, threads, device):
-        return separator_of(overlap=overlap, batch=batch)
+    def opened(engine, *, threads, device, **options):
+        return separator_of(**options)
 
     monkeypatch.setattr(cli, "open_separator", opened)
     return lambda *args: exit_code(cli.app, "bsm-run", ["x.onnx", *map(str, args)])

@@ -119,6 +119,7 @@ def test_the_backend_s_notes_are_printed_once_and_it_is_closed(monkeypatch, tmp_
         (["none.wav"], "none.wav: does not exist"),
         (["a.wav", "--stems", "drums"], "--stems drums: this engine gives vocals, instrumental"),
         (["a.wav", "--overlap", "1"], "overlap 1.0: expected a number from 0 to 0.9"),
+        (["a.wav", "--shifts", "0"], "shifts 0: expected a number from 1 to 16"),
         (["a.wav", "--batch", "0"], "this engine takes 1 to 8 chunks"),
         (["a.wav", "--subtype", "MP3"], "'MP3' is not one of"),
         (["a.wav", "--format", "wav", "--subtype", "vorbis"], "subtype VORBIS: WAV files hold PCM_U8, PCM_16"),
