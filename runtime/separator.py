@@ -25,7 +25,8 @@ from runtime.views import views_of
 Float = NDArray[np.float32]
 Samples = NDArray[np.floating[Any]]
 
-DEFAULT_OVERLAP = 0.25
+# Measured: docs/separation.md, "Seams". Half of an overlap does not count, a quarter at each end of it.
+DEFAULT_OVERLAP, DISCARD = 0.25, 0.5
 BLOCK = 1 << 16  # samples of an array taken at a time
 
 
@@ -52,7 +53,7 @@ class Separator:
             )
         self.backend = backend
         self.manifest = manifest
-        self.plan = ChunkPlan.of(manifest.chunk_samples, overlap)
+        self.plan = ChunkPlan.of(manifest.chunk_samples, overlap, DISCARD)
         self.times = StageTimes()
         views = views_of(tta, shifts, manifest.stft.hop_length, manifest.model.channels)
         self._engine = EngineRun(backend, manifest, batch, self.times, views)
