@@ -1,6 +1,6 @@
 """What each float32 island of a typed network is worth: waveform SNR against float32 with all of them, and without one.
 
-    python benchmarks/islands.py [--clip ../shared/audio/clips/francium_1/mixture.flac] [--ckpt demo]
+    python benchmarks/islands.py [--clip SONG.flac] [--ckpt demo]
 
 Runs the golden networks of tests/golden in PyTorch on the CPU, their own inputs; given a clip, the checkpoint on its
 first two seconds as well. "loud" is the same input 1000 times as loud, which a network hardly notices; "strong" has the

@@ -1,6 +1,6 @@
 """What a narrower engine costs on real clips: SNR against float32 and the change of the SDR against the true vocals.
 
-    python benchmarks/precision.py ../shared/audio/clips/* [--ckpt demo]
+    python benchmarks/precision.py CLIPS/* [--ckpt demo]
 
 Each folder holds mixture and vocals, as .flac or .wav. float32 and float16 are engines in ONNX Runtime on the CPU, by
 bsm-export and bsm-run's own code; bfloat16, which ONNX Runtime lacks there, is the typed network in PyTorch on the same
