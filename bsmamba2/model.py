@@ -20,6 +20,8 @@ from bsmamba2.precision import wide
 from bsmamba2.roformer import RotaryEmbedding, Transformer
 from bsmamba2.scan import scan_named
 
+RECOMPUTED_POSITIONS = 1 << 13  # of a block at a time: what their gradient needs is what takes memory
+
 
 class BandSplit(nn.Module):
     """Bins to sub-band features, each sub-band with its own norm and linear layer (paper III.A).
@@ -82,7 +84,7 @@ class BandSplitSeparator(nn.Module):
         self.final_norm = RMSNorm(config.dim)
         self.band_split = BandSplit(config)
         self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
-        self.recompute = False  # what a layer's gradient needs, instead of keeping it
+        self.recompute = False  # what a block's gradient needs, instead of keeping it
 
     def forward(self, mixture: Tensor) -> Tensor:
         masks = self.masks(self.dual_path(self.band_split(mixture)))
@@ -91,16 +93,23 @@ class BandSplitSeparator(nn.Module):
     def dual_path(self, x: Tensor) -> Tensor:
         """[b, t, k, d] -> [b, t, k, d]: one layer after the other."""
         for layer in self.layers:
-            x = checkpoint(self.through, layer, x, use_reentrant=False) if self.recompute else self.through(layer, x)
+            x = self.through(layer, x)
         return x
 
     def through(self, layer: nn.Module, x: Tensor) -> Tensor:
         """[b, t, k, d] -> [b, t, k, d]: `layer` runs along time for every sub-band, then the other way."""
         along_time, along_bands = cast(nn.ModuleList, layer)
         frames, bands = x.shape[1:3]
-        x = along_time(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
-        out: Tensor = along_bands(x.flatten(0, 1)).unflatten(0, (-1, frames))
-        return out
+        x = self._run(along_time, x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
+        return self._run(along_bands, x.flatten(0, 1)).unflatten(0, (-1, frames))
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        """`block` on sequences [m, l, d]; where it is computed again for its gradient, on some of them at a time."""
+        if not self.recompute:
+            out: Tensor = block(x)
+            return out
+        parts = x.split(max(1, RECOMPUTED_POSITIONS // x.shape[1]))
+        return torch.cat([cast(Tensor, checkpoint(block, part, use_reentrant=False)) for part in parts])
 
     def masks(self, x: Tensor) -> Tensor:
         """What the dual path gives, [b, t, k, d], to the complex mask of every stem, [b, s, t, f, c, 2], float32."""

@@ -62,7 +62,7 @@ class LoopSettings:
     clip: float = 3.0  # norm of the gradient
     average: float = 0.999  # decay of the averaged weights
     loss_hop: int = HOP
-    recompute: bool = False  # layers for their gradients: less memory, a third more time
+    recompute: bool = False  # blocks for their gradients: far less memory, more time
     seed: int = 42
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bsmamba2 import model
 from bsmamba2.checkpoint import load_checkpoint
 from bsmamba2.errors import DataError
 from bsmamba2.training.mixtures import Example
@@ -102,6 +103,22 @@ def test_a_network_learns_one_example_by_heart(kind: str) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize("kind", ["mamba2", "transformer"])
+def test_computing_blocks_again_changes_no_gradient(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "RECOMPUTED_POSITIONS", 450)  # a sequence along time, 112 along the bands
+    gradients = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        module = Separation(tiny(kind, recompute=recompute))
+        assert module.model.recompute is recompute
+        wave = torch.randn(1, 2, 4000)
+        module.eval()
+        module._loss(Example(wave, wave[:, None]), module(wave)).backward()
+        gradients.append([p.grad for p in module.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_averaged_weights_are_what_their_formula_says(songs: Path, tmp_path: Path) -> None:
