@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -150,11 +152,16 @@ def test_an_output_that_holds_a_training_is_kept(songs: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_step_of_the_published_network() -> None:
-    """One segment of 8 s: forward, loss, backward, step."""
+    """One segment of 8 s: forward, loss, backward, step. Prints what it took."""
+    resource = pytest.importorskip("resource")
+    torch.set_num_threads(os.cpu_count() or 1)
+    start = time.perf_counter()
     settings = read_settings("bsmamba2")
     module = Separation(replace(settings, training=replace(settings.training, recompute=True)))
     wave = 0.1 * torch.randn(1, 2, settings.samples)
     loss = module._loss(Example(wave, wave[:, None]), module(wave))
     loss.backward()
     torch.optim.AdamW(module.parameters(), lr=5e-4).step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"one step: {time.perf_counter() - start:.0f} s, {peak:.1f} GB of memory")
     assert torch.isfinite(loss)
