@@ -14,8 +14,8 @@ NOT_FOR = {
     "runtime": {"torch", "bsmamba2", "export", "onnx", "onnxscript", "safetensors", "yaml"},
     "bsmamba2": {"runtime", "export", "onnx", "onnxruntime"},
 }
-# The network itself reads no songs and is no command; its training does and is.
-WITH_SONGS = ("training", "synthesis")
+# The network itself reads no songs and is no command; its training, the demo's among it, does and is.
+WITH_SONGS = ("training", "synthesis", "demo")
 # export may describe, check, compare and report an engine with the runtime.
 EXPORT_MAY_USE = {
     "runtime": {"manifest"},
