@@ -22,7 +22,7 @@ from turns import Form, compare
 from bsmamba2.config import ModelConfig
 from bsmamba2.model import BandSplitSeparator
 from export import fold, sliced, to_onnx
-from runtime.manifest import Range
+from runtime.engine.manifest import Range
 
 FRAMES = 801
 DIM = {"mamba2": 256, "transformer": 384}

@@ -25,7 +25,7 @@ from torch import Tensor
 from bsmamba2 import layers, mamba2, model, scan
 from bsmamba2.checkpoint import load_checkpoint
 from bsmamba2.precision import DTYPES, to_precision
-from runtime.stft import Stft
+from runtime.dsp.stft import Stft
 
 STFT = Stft(2048, 441)
 

@@ -20,9 +20,9 @@ import numpy as np
 from runtime.audio import Form, SongWriter
 from runtime.backends.fake import FakeBackend
 from runtime.bench.worker import peak_memory
-from runtime.manifest import read_manifest
-from runtime.separator import Separator
-from runtime.song import separate_file
+from runtime.engine.manifest import read_manifest
+from runtime.separation.separator import Separator
+from runtime.songs.separate import separate_file
 
 RATE = 44100
 

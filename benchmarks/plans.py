@@ -29,7 +29,7 @@ def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
     from bsmamba2.config import ModelConfig
     from bsmamba2.model import BandSplitSeparator
     from export.to_onnx import to_onnx
-    from runtime.manifest import Range
+    from runtime.engine.manifest import Range
 
     torch.manual_seed(0)
     model = BandSplitSeparator(ModelConfig(kind=kind, **SIZES[kind]))
@@ -44,7 +44,7 @@ def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
 
 def build(graph: str, plan: str) -> dict[str, Any]:
     from export.build import build_plan, plan_build
-    from runtime.manifest import Range
+    from runtime.engine.manifest import Range
 
     start = time.perf_counter()
     frames = Range(FRAMES, FRAMES, FRAMES)

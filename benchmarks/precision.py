@@ -21,9 +21,9 @@ from bsmamba2.checkpoint import load_checkpoint
 from export.engine import export_engine, only
 from export.to_onnx import prepared
 from runtime.backends.fake import FakeBackend
+from runtime.engine.manifest import read_manifest
 from runtime.evaluation.metrics import usdr
-from runtime.manifest import read_manifest
-from runtime.separator import Separator, open_separator
+from runtime.separation.separator import Separator, open_separator
 
 FRAMES = 801
 

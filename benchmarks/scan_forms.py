@@ -25,7 +25,7 @@ from bsmamba2.model import BandSplitSeparator
 from export import to_onnx
 from export.check_graph import nodes_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
-from runtime.manifest import SCANS, Range
+from runtime.engine.manifest import SCANS, Range
 
 FRAMES = 801
 

@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from runtime.audio import read_song, resample
-from runtime.chunks import WINDOWS, Chunk, ChunkPlan, Cutter, OverlapAdd
-from runtime.engine_run import EngineRun
-from runtime.separator import open_separator
-from runtime.stream import paired
-from runtime.timing import StageTimes
+from runtime.dsp.chunks import WINDOWS, Chunk, ChunkPlan, Cutter, OverlapAdd
+from runtime.separation.engine_run import EngineRun
+from runtime.separation.separator import open_separator
+from runtime.separation.stream import paired
+from runtime.separation.timing import StageTimes
 
 OVERLAPS = (0.0, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 DISCARDS = (0.0, 1 / 2, 1.0)

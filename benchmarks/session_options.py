@@ -13,7 +13,7 @@ from pathlib import Path
 
 from turns import Form, compare
 
-from runtime.manifest import read_manifest
+from runtime.engine.manifest import read_manifest
 
 
 def main() -> None:

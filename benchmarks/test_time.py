@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.evaluation.metrics import csdr, usdr
 from runtime.evaluation.tracks import Track, Truth, find_tracks, read_track
-from runtime.separator import Separator, open_separator
+from runtime.separation.separator import Separator, open_separator
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from runtime.bench.results import Bench, Outcome, require_faster
 from runtime.bench.schema import as_json
 from runtime.bench.text import as_text
 from runtime.command import Version, printable, run_command
+from runtime.engine.manifest import Manifest, Range, read_manifest
 from runtime.errors import OptionError
-from runtime.manifest import Manifest, Range, read_manifest
-from runtime.report import check_output, new_figure, write_whole
+from runtime.pictures.page import check_output, new_figure, write_whole
 
 MOST = 100_000  # of rounds, frames or chunks
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.bench.contenders import Mixtures, Work
+from runtime.engine.manifest import Manifest, Stft
 from runtime.errors import OptionError
-from runtime.manifest import Manifest, Stft
 
 if TYPE_CHECKING:
     import torch

@@ -14,11 +14,11 @@ from typing import Any
 
 from export.errors import ExportError
 from runtime.backends.cuda import load_cudart
+from runtime.engine.flavours import bindings, quiet_logger
+from runtime.engine.gpu import Gpu, find_gpu
+from runtime.engine.manifest import FLAVOURS, INPUT_NAME, Range
+from runtime.engine.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
 from runtime.errors import EngineError
-from runtime.flavours import bindings, quiet_logger
-from runtime.gpu import Gpu, find_gpu
-from runtime.manifest import FLAVOURS, INPUT_NAME, Range
-from runtime.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
 
 DEFAULT_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")  # of a TensorRT-RTX plan: A100, RTX 30, 40 and 50
 MOST_WORKSPACE = 10_000.0  # gigabytes

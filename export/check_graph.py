@@ -9,7 +9,7 @@ import onnx
 from export.custom_scan import DOMAIN, NAME, VERSION
 from export.errors import ExportError
 from export.tracing import OPSET
-from runtime.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
+from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
 
 # Operators of the standard domain that our graphs are made of. Another one is a change of the exporter to look into.
 # fmt: off

@@ -17,8 +17,8 @@ from typer.core import TyperCommand
 
 from bsmamba2.errors import BsmambaError
 from runtime.command import Version, run_command
+from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
-from runtime.manifest import PRECISIONS, SCANS, TARGETS, Range
 
 if TYPE_CHECKING:
     from export.engine import Exported

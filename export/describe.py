@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import ModelConfig
-from runtime import manifest as m
+from runtime.engine import manifest as m
 
 VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 

@@ -23,9 +23,19 @@ from export.record import recorded_wave
 from export.reference import reference_of
 from export.to_onnx import to_onnx
 from export.verify import TOLERANCES, Recorded, record, verify, verify_plan
-from runtime.gpu import find_gpu
-from runtime.manifest import METADATA_KEY, SCANS, TARGETS, EngineFile, Manifest, Plan, Range, probe_tensors, sha256_of
-from runtime.reference import write_reference
+from runtime.engine.gpu import find_gpu
+from runtime.engine.manifest import (
+    METADATA_KEY,
+    SCANS,
+    TARGETS,
+    EngineFile,
+    Manifest,
+    Plan,
+    Range,
+    probe_tensors,
+    sha256_of,
+)
+from runtime.parity.reference import write_reference
 
 BATCH = Range(1, 1, 8)
 MAX_BATCH = 64
@@ -71,9 +81,9 @@ def export_engine(
     """Write `name`.onnx, `name`.json and, given a `build`, `name`.plan.
 
     The engine takes chunks of `frames` STFT frames, `batch` of them at a time. `precision` ("fp32", "fp16", "bf16")
-    is that of the types inside, whose input and output stay float32; `scan` is a form in `runtime.manifest.SCANS`;
-    `target` ("cpu", "gpu") what the graph is laid out for. With `probe` the engine gives what it computes on the way,
-    too, with `reference` `name`.npz holds what PyTorch computes: both are for a comparison stage by stage.
+    is that of the types inside; input and output stay float32. `scan` is one of `runtime.engine.manifest.SCANS`,
+    `target` ("cpu", "gpu") the hardware the graph is optimised for. With `probe` the engine also outputs intermediate
+    results; with `reference` `name`.npz holds what PyTorch computes. Both are for a comparison stage by stage.
 
     `report` is called with the name of each step as it begins, `progress` with the builder's. Raises ExportError, and
     leaves what stood under these names before, when the graph breaks the contract, its output differs from PyTorch's or

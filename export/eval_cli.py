@@ -23,8 +23,8 @@ from runtime.evaluation.results import Evaluation, Judged
 from runtime.evaluation.schema import as_json
 from runtime.evaluation.tables import as_text, tables
 from runtime.evaluation.tracks import Track, check_track, find_tracks, read_track, songs_folder
-from runtime.progress import song_progress
-from runtime.report import check_output, new_figure, write_whole
+from runtime.pictures.page import check_output, new_figure, write_whole
+from runtime.songs.progress import song_progress
 
 SHORTEST, LONGEST = 0.1, 600.0  # s
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.backends import Backend, open_backend
+from runtime.engine.manifest import Manifest, Parity, Range, read_manifest
 from runtime.errors import OptionError
-from runtime.manifest import Manifest, Parity, Range, read_manifest
-from runtime.separator import Separator
+from runtime.separation.separator import Separator
 
 if TYPE_CHECKING:
     from bsmamba2.checkpoint import Checkpoint

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from bsmamba2.mamba2 import EPS, MambaBlock, Merge, ResidualMixer
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.scan import MASKED, SCAN_CHUNK, carried_decays
-from runtime.manifest import Range
+from runtime.engine.manifest import Range
 
 
 def fold_dual_path(model: BandSplitSeparator, frames: Range) -> None:

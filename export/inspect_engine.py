@@ -15,10 +15,10 @@ import onnx
 from export.check_graph import nodes_of
 from export.errors import ExportError
 from runtime.backends.plan_checks import check_gpu, check_version
+from runtime.engine.flavours import PACKAGES, bindings
+from runtime.engine.manifest import FLAVOURS, Manifest, read_manifest
+from runtime.engine.plan_header import read_plan_header
 from runtime.errors import EngineError
-from runtime.flavours import PACKAGES, bindings
-from runtime.manifest import FLAVOURS, Manifest, read_manifest
-from runtime.plan_header import read_plan_header
 
 
 def inspect_engine(name: Path, layers: bool = False) -> str:

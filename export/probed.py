@@ -11,7 +11,7 @@ from bsmamba2.precision import wide
 class Probed(nn.Module):
     """`mixture` [b, t, f, c, 2] -> `stems` [b, s, t, f, c, 2], then the probes, float32 at any precision.
 
-    Their order is that of `runtime.manifest.probe_tensors`: the masks [b, s, t, f, c, 2], the band features
+    Their order is that of `runtime.engine.manifest.probe_tensors`: the masks [b, s, t, f, c, 2], the band features
     [b, t, k, d], what each dual-path layer gives [b, t, k, d].
     """
 

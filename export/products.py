@@ -19,8 +19,8 @@ import numpy as np
 
 from runtime.bench.contenders import Mixtures, Work
 from runtime.bench.results import Product, ProductTime
+from runtime.engine.manifest import INPUT_NAME, read_manifest
 from runtime.errors import EngineError
-from runtime.manifest import INPUT_NAME, read_manifest
 
 OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}
 TYPES = {"float": np.float32, "float16": np.float16, "double": np.float64}  # ONNX Runtime's names

@@ -14,8 +14,8 @@ from export.record import recorded_mixture
 from export.verify import Recorded
 from export.widened import widened
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
-from runtime.gpu import find_gpu
-from runtime.manifest import METADATA_KEY, Manifest, read_manifest
+from runtime.engine.gpu import find_gpu
+from runtime.engine.manifest import METADATA_KEY, Manifest, read_manifest
 
 
 def rebuild_engine(

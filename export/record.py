@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from bsmamba2.config import StftConfig
 from bsmamba2.model import BandSplitSeparator
-from runtime import manifest
-from runtime.stft import Stft
+from runtime.dsp.stft import Stft
+from runtime.engine import manifest
 
 Float = NDArray[np.float32]
 

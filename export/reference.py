@@ -9,8 +9,8 @@ from bsmamba2.model import BandSplitSeparator
 from bsmamba2.stft import inverse, spectrogram
 from export.probed import Probed
 from export.record import Float
-from runtime.manifest import sha256_of
-from runtime.reference import Reference
+from runtime.engine.manifest import sha256_of
+from runtime.parity.reference import Reference
 
 
 def reference_of(model: BandSplitSeparator, checkpoint: Checkpoint, waveform: Float) -> Reference:

@@ -19,7 +19,7 @@ from export.probed import Probed
 from export.rotary import fix_rotary
 from export.sliced import slice_dual_path, take_conv_weights_inside
 from export.tracing import traced
-from runtime.manifest import INPUT_NAME, OUTPUT_NAME, Range
+from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range
 
 
 def prepared(

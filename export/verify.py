@@ -18,10 +18,10 @@ from export.torch_backend import TorchBackend
 from export.widened import widened
 from runtime.backends import Backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.engine.manifest import Manifest, Parity, Range
 from runtime.errors import SeparationError
-from runtime.manifest import Manifest, Parity, Range
-from runtime.parity import TOLERANCES, Difference, difference
-from runtime.reference import Reference
+from runtime.parity.difference import TOLERANCES, Difference, difference
+from runtime.parity.reference import Reference
 
 Report = Callable[[str], None]
 

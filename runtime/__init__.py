@@ -6,7 +6,7 @@ stems = separator.separate(audio, sample_rate)  # {"vocals": ..., "instrumental"
 """
 
 from runtime.errors import AudioError, EngineError, ManifestError, NumericsError, OptionError, SeparationError
-from runtime.separator import Separator, open_separator
+from runtime.separation.separator import Separator, open_separator
 
 __all__ = [
     "AudioError",

@@ -14,14 +14,14 @@ import typer
 
 from runtime.audio import CLIP, FORMATS, SUBTYPES
 from runtime.backends import DEVICES
-from runtime.batch import Batch, Outcome, Settings
 from runtime.command import Version, printable, run_command
+from runtime.engine.info import describe_engine
 from runtime.errors import OptionError, SeparationError
-from runtime.info import describe_engine
-from runtime.inputs import SUFFIXES, find_songs
-from runtime.journal import Journal
-from runtime.separator import DEFAULT_OVERLAP, Separator, open_separator
-from runtime.song import CHANNELS
+from runtime.separation.separator import DEFAULT_OVERLAP, Separator, open_separator
+from runtime.songs.batch import Batch, Outcome, Settings
+from runtime.songs.inputs import SUFFIXES, find_songs
+from runtime.songs.journal import Journal
+from runtime.songs.separate import CHANNELS
 
 app = typer.Typer(add_completion=False)
 Format = Enum("Format", {name: name.lower() for name in FORMATS}, type=str)  # type: ignore[misc]

@@ -8,9 +8,9 @@ import numpy as np
 
 from runtime import Separator
 from runtime.backends.fake import FakeBackend
-from runtime.manifest import FORMAT, VERSION, Manifest
-from runtime.reference import Reference, shapes
-from runtime.stft import Stft
+from runtime.dsp.stft import Stft
+from runtime.engine.manifest import FORMAT, VERSION, Manifest
+from runtime.parity.reference import Reference, shapes
 
 
 def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -> dict:

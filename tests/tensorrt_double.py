@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 from cuda_double import CudaDouble
 
-from runtime.manifest import Manifest
+from runtime.engine.manifest import Manifest
 
 
 class TensorIOMode(Enum):

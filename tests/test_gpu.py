@@ -22,10 +22,10 @@ from export.engine import export_engine, only
 from export.errors import ExportError
 from export.record import pytorch_stems, recorded_mixture
 from runtime.backends import Backend, open_backend
+from runtime.engine.gpu import Gpu, find_gpu
+from runtime.engine.manifest import FLAVOURS, Range, read_manifest
 from runtime.errors import EngineError
-from runtime.gpu import Gpu, find_gpu
-from runtime.manifest import FLAVOURS, Range, read_manifest
-from runtime.parity import TOLERANCES, difference
+from runtime.parity.difference import TOLERANCES, difference
 
 pytestmark = pytest.mark.gpu
 

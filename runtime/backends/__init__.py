@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.engine.manifest import Manifest
 from runtime.errors import EngineError, OptionError
-from runtime.manifest import Manifest
 
 Float = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import Done
+from runtime.engine.manifest import METADATA_KEY, Tensor
 from runtime.errors import EngineError, ManifestError, OptionError
-from runtime.manifest import METADATA_KEY, Tensor
 
 try:
     import onnxruntime as ort

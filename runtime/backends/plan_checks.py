@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from runtime.backends.cuda import load_cudart
+from runtime.engine.gpu import Gpu, find_gpu
+from runtime.engine.manifest import Manifest, Plan, Tensor, rebuild_remedy
+from runtime.engine.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
 from runtime.errors import EngineError, ManifestError
-from runtime.gpu import Gpu, find_gpu
-from runtime.manifest import Manifest, Plan, Tensor, rebuild_remedy
-from runtime.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
 
 
 def check_plan(plan: Path, manifest: Manifest) -> Plan:

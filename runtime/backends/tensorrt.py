@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from runtime.backends.cuda import Cuda
 from runtime.backends.plan_checks import check_engine, check_gpu, check_plan, check_version
+from runtime.engine.flavours import bindings, quiet_logger
+from runtime.engine.manifest import Manifest, rebuild_remedy
 from runtime.errors import EngineError
-from runtime.flavours import bindings, quiet_logger
-from runtime.manifest import Manifest, rebuild_remedy
 
 Float = NDArray[np.float32]
 

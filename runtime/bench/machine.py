@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.gpu import find_gpu
+from runtime.engine.gpu import find_gpu
 
 PACKAGES = ("bsmamba2", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "torch", "onnx")
 

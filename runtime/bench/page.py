@@ -19,7 +19,7 @@ from runtime.bench.text import (
     unmeasured,
     work_of,
 )
-from runtime.report import Markup, heading, page, paragraph, picture, table, verdict
+from runtime.pictures.page import Markup, heading, page, paragraph, picture, table, verdict
 
 KINDS = {
     "engine": "an engine: the network as one file that needs no PyTorch, as bsm-run runs it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.bench.results import Bench, Outcome, Point, Products
-from runtime.report import new_figure
+from runtime.pictures.page import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from runtime.evaluation import metrics
 from runtime.evaluation.results import UNSEPARATED, Judged, Segment
 from runtime.evaluation.segments import vocal_segments
 from runtime.evaluation.tracks import Track, Truth
-from runtime.separator import Separator
+from runtime.separation.separator import Separator
 
 
 def judge_mixture(track: Track, truth: Truth) -> list[Judged]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runtime.evaluation.published import BY_LENGTH
 from runtime.evaluation.results import UNSEPARATED, Evaluation, over_tracks
 from runtime.evaluation.tables import FIGURES, tables
-from runtime.report import heading, new_figure, page, paragraph, picture, table
+from runtime.pictures.page import heading, new_figure, page, paragraph, picture, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from golden_data import CASES, arrays, network, relative_error, spectrum_out, wa
 from bsmamba2.config import ModelConfig
 from bsmamba2.layers import RMSNorm
 from bsmamba2.mamba2 import MambaBlock
-from runtime.stft import Stft
+from runtime.dsp.stft import Stft
 
 
 def run(model: torch.nn.Module, x: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from bsmamba2.errors import ConfigError
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.precision import DTYPES, to_precision
-from runtime.stft import Stft
+from runtime.dsp.stft import Stft
 
 STFT = Stft(2048, 441)
 LEAST_SNR = {"fp16": 55.0, "bf16": 38.0}  # dB of the waveform against float32; measured: 56.9 and 38.9 at the least

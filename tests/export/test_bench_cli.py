@@ -23,8 +23,8 @@ from export.engine import export_engine
 from export.products import ProductsSession, products_of, profile
 from runtime.bench.results import Product
 from runtime.command import exit_code
+from runtime.engine.manifest import Manifest, Range
 from runtime.errors import EngineError, OptionError
-from runtime.manifest import Manifest, Range
 
 
 @pytest.fixture(scope="module")

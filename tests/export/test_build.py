@@ -23,9 +23,9 @@ from export.rebuild import rebuild_engine
 from runtime.backends import tensorrt as tensorrt_backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
-from runtime.gpu import Gpu
-from runtime.manifest import Range, read_manifest
-from runtime.plan_header import CAPABILITIES, read_plan_header
+from runtime.engine.gpu import Gpu
+from runtime.engine.manifest import Range, read_manifest
+from runtime.engine.plan_header import CAPABILITIES, read_plan_header
 
 RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9")
 H200 = Gpu("NVIDIA H200", "9.0")

@@ -26,8 +26,8 @@ from export.errors import ExportError
 from export.sliced import Sliced
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
-from runtime.manifest import METADATA_KEY, VERSION, Manifest, manifest_path, read_manifest, sha256_of
-from runtime.stft import Stft
+from runtime.dsp.stft import Stft
+from runtime.engine.manifest import METADATA_KEY, VERSION, Manifest, manifest_path, read_manifest, sha256_of
 
 TOLERANCE = 2e-5  # of the peak
 

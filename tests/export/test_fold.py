@@ -14,7 +14,7 @@ from bsmamba2.model import BandSplitSeparator
 from bsmamba2.scan import MASKED, SCAN_CHUNK
 from export.fold import FoldedBlock, Triangle, fold_dual_path, positions_of_a_chunk
 from export.to_onnx import prepared, to_onnx
-from runtime.manifest import Range
+from runtime.engine.manifest import Range
 
 SIZES = {
     "dim": 16,

@@ -18,8 +18,8 @@ from export.to_onnx import prepared, to_onnx
 from export.tracing import OPSET
 from export.widened import widened
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
-from runtime.manifest import Range
-from runtime.stft import Stft
+from runtime.dsp.stft import Stft
+from runtime.engine.manifest import Range
 
 STFT = Stft(2048, 441)
 

@@ -25,9 +25,9 @@ from export.record import recorded_wave
 from export.reference import reference_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
+from runtime.dsp.stft import Stft
+from runtime.engine.manifest import manifest_path, read_manifest
 from runtime.errors import EngineError
-from runtime.manifest import manifest_path, read_manifest
-from runtime.stft import Stft
 
 FRAMES = 40
 
@@ -183,7 +183,7 @@ def test_the_engine_says_what_it_gives(exported):
 
 
 def test_half_precision_probes_are_float32_and_frames_may_vary(tmp_path):
-    from runtime.manifest import Range
+    from runtime.engine.manifest import Range
 
     checkpoint = tiny_checkpoint(tmp_path, kind="transformer")
     done = export_engine(

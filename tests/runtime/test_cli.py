@@ -12,8 +12,9 @@ import soundfile
 from fakes import separator_of
 from songs import song
 
-from runtime import batch, cli
+from runtime import cli
 from runtime.command import exit_code
+from runtime.songs import batch
 
 
 @pytest.mark.parametrize(("channels", "rate", "samples"), [(2, 44100, 10000), (1, 44100, 1), (2, 48000, 30011)])

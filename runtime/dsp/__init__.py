@@ -1,0 +1,1 @@
+"""STFT, resampling, chunks and overlap-add."""

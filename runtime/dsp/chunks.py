@@ -1,0 +1,129 @@
+"""Cutting a song into chunks of one length and putting their results together again without seams, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.dsp.fifo import Fifo
+from runtime.errors import OptionError
+
+Float = NDArray[np.float32]
+Positions = NDArray[np.float64]
+
+MAX_OVERLAP = 0.9
+# How a chunk fades in over its share with the one before, at positions 0 to 1; "flat": both count alike.
+WINDOWS: dict[str, Callable[[Positions], Positions]] = {
+    "cosine": lambda x: np.sin(np.pi / 2 * x) ** 2,
+    "linear": lambda x: x,
+    "flat": np.ones_like,
+}
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """Where chunks start, and how much each one counts at each of its samples.
+
+    Chunks of `chunk` samples start every `step` samples from 0; the last one may reach past the end of the song, which
+    counts as zeros. Neighbours share `chunk - step` samples. Of these the outermost `edge`, where a chunk knows little
+    of what surrounds them, do not count; over the others one fades into the next.
+    """
+
+    chunk: int
+    step: int
+    edge: int = 0
+    window: str = "cosine"
+
+    @classmethod
+    def of(cls, chunk: int, overlap: float, discard: float = 0.0, window: str = "cosine") -> ChunkPlan:
+        """`overlap` is the part of a chunk it shares with the next, 0 to 0.9; `discard` the part of that which does not
+        count, 0 to 1, half of it at each end; `window` one of `WINDOWS`. Raises OptionError.
+        """
+        if not 0 <= overlap <= MAX_OVERLAP:
+            raise OptionError(f"overlap {overlap}: expected a number from 0 to {MAX_OVERLAP}")
+        if not 0 <= discard <= 1:
+            raise OptionError(f"discard {discard}: expected a number from 0 to 1")
+        if window not in WINDOWS:
+            raise OptionError(f"window {window}: expected {', '.join(WINDOWS)}")
+        step = max(1, round(chunk * (1 - overlap)))
+        return cls(chunk, step, int(discard * (chunk - step) / 2), window)
+
+    def count(self, samples: int) -> int:
+        """How many chunks a song of so many samples takes."""
+        return 1 + -(-max(0, samples - self.chunk) // self.step)
+
+    def weights(self, first: bool, last: bool) -> Float:
+        """How much each sample of a chunk counts, [chunk].
+
+        The first chunk of a song does not fade in and the last does not fade out, so no sample is without weight.
+        """
+        kept = self.chunk - 2 * self.edge
+        fade = min(kept - self.step, kept // 2)  # edge <= (chunk - step) / 2, so kept >= step
+        flank = np.zeros(self.edge + fade, np.float32)
+        flank[self.edge :] = np.maximum(WINDOWS[self.window]((np.arange(fade) + 0.5) / fade), 1e-6)
+        weights = np.ones(self.chunk, np.float32)
+        if len(flank) and not first:
+            weights[: len(flank)] = flank
+        if len(flank) and not last:
+            weights[-len(flank) :] = flank[::-1]
+        return weights
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a song, [..., chunk], from sample `start` on; the last one has zeros after its `samples`."""
+
+    start: int
+    wave: Float
+    samples: int
+    last: bool
+
+
+class Cutter:
+    """Cuts a wave into the chunks of a plan as it comes in."""
+
+    def __init__(self, plan: ChunkPlan) -> None:
+        self._plan = plan
+        self._wave = Fifo()
+        self._start = 0
+
+    def put(self, block: Float) -> Iterator[Chunk]:
+        """Take in the next [..., n]; gives the chunks that are whole now and are not the last."""
+        self._wave.put(block)
+        while len(self._wave) > self._plan.chunk:  # a sample beyond this chunk: another one follows
+            yield Chunk(self._start, self._wave.first(self._plan.chunk), self._plan.chunk, last=False)
+            self._wave.drop(self._plan.step)
+            self._start += self._plan.step
+
+    def finish(self) -> Chunk:
+        """The last chunk."""
+        rest = self._wave.first(len(self._wave))
+        missing = self._plan.chunk - rest.shape[-1]
+        wave = np.pad(rest, [(0, 0)] * (rest.ndim - 1) + [(0, missing)])
+        return Chunk(self._start, wave, rest.shape[-1], last=True)
+
+
+class OverlapAdd:
+    """The weighted mean of overlapping chunks, which come one after the other."""
+
+    def __init__(self, plan: ChunkPlan) -> None:
+        self._plan = plan
+        self._sum: Float | None = None  # of what has come in, from the latest chunk's start on
+        self._weight = np.zeros(plan.chunk, np.float32)
+
+    def add(self, chunk: Chunk, wave: Float) -> Float:
+        """Take in what became of a chunk, [..., chunk]; gives the samples that no later one changes, [..., n]."""
+        weights = self._plan.weights(first=chunk.start == 0, last=chunk.last)
+        if self._sum is None:
+            self._sum = np.zeros_like(wave)
+        self._sum += weights * wave
+        self._weight += weights
+        ready = chunk.samples if chunk.last else self._plan.step
+        done: Float = self._sum[..., :ready] / self._weight[:ready]
+        for held in (self._sum, self._weight):
+            held[..., : -self._plan.step] = held[..., self._plan.step :]
+            held[..., -self._plan.step :] = 0
+        return done

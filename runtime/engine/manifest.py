@@ -1,0 +1,293 @@
+"""The manifest: what an engine is, in JSON beside it. Every key is required; nothing has a default.
+
+A manifest is untrusted: it is checked for types, sizes and consistency before anything is computed from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from runtime.engine.manifest_fields import REMEDY, read_fields
+from runtime.errors import ManifestError
+
+FORMAT = "bsmamba2-engine"
+VERSION = 3
+METADATA_KEY = "bsmamba2.manifest"  # of the copy in an ONNX file's metadata_props
+MAX_JSON_BYTES = 1_000_000
+
+INPUT_NAME, OUTPUT_NAME = "mixture", "stems"
+PRECISIONS = ("fp32", "fp16", "bf16")
+SCANS = ("chunked", "unrolled", "custom")  # forms of the scan in the graph
+TARGETS = ("cpu", "gpu")  # what the graph is laid out for: slices of the independent sequences, or all at once
+FLAVOURS = ("tensorrt", "tensorrt-rtx")  # of TensorRT, which built a plan and must run it
+
+
+@dataclass(frozen=True)
+class Model:
+    kind: str
+    dim: int
+    depth: int
+    channels: int
+    stems: list[str]
+    bands: list[int]  # bins of each sub-band, low to high
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Stft:
+    sample_rate: int  # Hz
+    n_fft: int  # samples, as the two below
+    win_length: int
+    hop_length: int
+    window: str
+    center: bool
+    pad_mode: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """Sizes an engine accepts on one axis; `opt` is the one it was made for."""
+
+    min: int
+    opt: int
+    max: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    dtype: str
+    shape: list[int | str]  # a string names a dynamic axis
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint an engine was made from."""
+
+    file: str
+    sha256: str
+    layout: str
+    weights: str  # raw or ema
+
+
+@dataclass(frozen=True)
+class EngineFile:
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Builder:
+    name: str
+    versions: dict[str, str]  # of every package that had a part in it
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the engine's `stems` were from PyTorch's on recorded inputs; errors relative to PyTorch's peak."""
+
+    inputs: str
+    executor: str
+    max_error: float
+    rms_error: float
+    snr_db: float | None  # None: no difference at all
+    tolerance: float  # largest max_error allowed
+    required_snr_db: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The TensorRT plan built from the ONNX file beside it."""
+
+    file: EngineFile | None  # None in the copy inside the plan
+    flavour: str  # "tensorrt" or "tensorrt-rtx"
+    version: str  # of the package that built it, and must run it
+    compute_capabilities: list[str]  # of the GPUs it was built for, such as "8.9"
+    parity: Parity | None  # of the plan run on a GPU; None where there was none to run it on
+
+
+@dataclass(frozen=True)
+class Manifest:
+    format: str
+    version: int
+    model: Model
+    stft: Stft
+    frames: Range
+    batch: Range
+    precision: str
+    scan: str
+    target: str
+    input: Tensor
+    output: Tensor
+    probes: list[Tensor]  # further outputs, of an engine exported to be compared stage by stage; else none
+    checkpoint: Origin
+    onnx: EngineFile | None  # None in the copies inside the files
+    plan: Plan | None  # None where no plan was built
+    builder: Builder
+    parity: Parity  # of the ONNX file
+
+    @property
+    def bins(self) -> int:
+        return self.stft.n_fft // 2 + 1
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples one chunk of `frames.opt` frames stands for, at the engine's rate."""
+        return (self.frames.opt - 1) * self.stft.hop_length
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    def inside_onnx(self) -> str:
+        """The copy that travels in the ONNX file: without what describes the files themselves."""
+        return _compact(replace(self, onnx=None, plan=None))
+
+    def inside_plan(self) -> str:
+        """The copy that travels in the plan."""
+        if self.plan is None:
+            raise ValueError("this engine has no plan")
+        return _compact(replace(self, onnx=None, plan=replace(self.plan, file=None, parity=None)))
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Manifest:
+        """Read and check `text`; `where` names its origin in errors. Raises ManifestError."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{where}: not JSON ({error}): {REMEDY}") from error
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ManifestError(f"{where}: not the manifest of a bsmamba2 engine: {REMEDY}")
+        if data.get("version") != VERSION:
+            raise ManifestError(
+                f"{where}: manifest version {data.get('version')!r}, this release reads version {VERSION}: {REMEDY}"
+            )
+        manifest = read_fields(cls, data, where)
+        _check(manifest, where)
+        return manifest
+
+
+def probe_tensors(model: Model, length: int | str) -> list[Tensor]:
+    """The outputs `bsm-export --probe` adds after `stems`, for chunks of `length` frames."""
+    mask: list[int | str] = ["batch", len(model.stems), length, sum(model.bands), model.channels, 2]
+    features: list[int | str] = ["batch", length, len(model.bands), model.dim]
+    names = ["band_features", *(f"layer_{i + 1}" for i in range(model.depth))]
+    return [Tensor("mask", "float32", mask), *(Tensor(name, "float32", features) for name in names)]
+
+
+def _compact(manifest: Manifest) -> str:
+    """JSON in few characters: TensorRT keeps 4095 of a network's name."""
+    return json.dumps(asdict(manifest), separators=(",", ":"))
+
+
+def manifest_path(engine: Path) -> Path:
+    return engine.with_suffix(".json")
+
+
+def read_manifest(engine: Path) -> Manifest:
+    """The manifest beside `engine`, after checking that it describes this very file. Raises ManifestError."""
+    if not engine.is_file():
+        found = "does not exist" if not engine.exists() else "is a folder" if engine.is_dir() else "is not a file"
+        raise ManifestError(f"{engine}: {found}: expected an engine written by bsm-export (NAME.onnx or NAME.plan)")
+    path = manifest_path(engine)
+    if path == engine:
+        raise ManifestError(f"{engine}: is a manifest: give the engine beside it (NAME.onnx or NAME.plan)")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_JSON_BYTES + 1)
+        text = raw.decode("utf-8")
+    except FileNotFoundError as error:
+        raise ManifestError(
+            f"{engine}: its manifest {path.name} is missing: copy it beside the engine, or {REMEDY}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot be read ({error}): {REMEDY}") from error
+    if len(raw) > MAX_JSON_BYTES:
+        raise ManifestError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no manifest is: {REMEDY}")
+    manifest = Manifest.from_json(text, str(path))
+    is_plan = engine.suffix.lower() == ".plan"
+    described = (manifest.plan.file if manifest.plan else None) if is_plan else manifest.onnx
+    if described is None:
+        raise ManifestError(f"{path}: describes no {engine.suffix} file: {_remedy(is_plan, engine)}")
+    size = engine.stat().st_size
+    if size != described.bytes:
+        cut = "cut short" if size < described.bytes else "replaced"
+        raise ManifestError(
+            f"{engine}: has {size} bytes, {path.name} says {described.bytes}: it was {cut}; {_remedy(is_plan, engine)}"
+        )
+    if described.sha256 != sha256_of(engine):
+        raise ManifestError(
+            f"{engine}: is not the file {path.name} describes (sha256 differs): it was edited or mixed up with "
+            f"another; {_remedy(is_plan, engine)}"
+        )
+    return manifest
+
+
+def _remedy(is_plan: bool, engine: Path) -> str:
+    return rebuild_remedy(engine) if is_plan else REMEDY
+
+
+def rebuild_remedy(plan: Path, option: str = "") -> str:
+    """What makes a plan right again."""
+    return f"bsm-export --rebuild {plan.with_suffix('')}{option} builds it again from {plan.with_suffix('.onnx').name}"
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check(m: Manifest, where: str) -> None:
+    """Refuse a manifest whose parts contradict each other or the engine contract."""
+    bins, stems, channels = m.bins, len(m.model.stems), m.model.channels
+    frames: int | str = m.frames.opt if m.frames.min == m.frames.max else "frames"
+    rules = {
+        "model.channels is 1 or 2": channels in (1, 2),
+        "model.depth is from 1 to 128": 1 <= m.model.depth <= 128,
+        "model.stems are distinct names": 0 < stems == len(set(m.model.stems)) and all(map(_is_name, m.model.stems)),
+        "model.bands add up to the bins of the STFT": sum(m.model.bands) == bins and min(m.model.bands) > 0,
+        "stft is a centred, reflected STFT with a Hann window as long as n_fft": (
+            (m.stft.window, m.stft.center, m.stft.pad_mode) == ("hann", True, "reflect")
+            and m.stft.win_length == m.stft.n_fft
+        ),
+        "stft.n_fft is even, from 16 to 65536": 16 <= m.stft.n_fft <= 65536 and m.stft.n_fft % 2 == 0,
+        "stft.hop_length is from 1 to n_fft / 2": 1 <= m.stft.hop_length <= m.stft.n_fft // 2,
+        "stft.sample_rate is from 1000 to 384000": 1000 <= m.stft.sample_rate <= 384000,
+        "frames are a range": 1 <= m.frames.min <= m.frames.opt <= m.frames.max <= 1_000_000,
+        "a chunk is longer than n_fft / 2": m.chunk_samples > m.stft.n_fft // 2,
+        "batch is a range": 1 <= m.batch.min <= m.batch.opt <= m.batch.max <= 4096,
+        "input is the contract's": m.input == Tensor(INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
+        "output is the contract's": (
+            m.output == Tensor(OUTPUT_NAME, "float32", ["batch", stems, frames, bins, channels, 2])
+        ),
+        "probes are none or the contract's": (
+            not m.probes or (m.model.depth <= 128 and m.probes == probe_tensors(m.model, frames))
+        ),
+        "parity is within its tolerance": 0 <= m.parity.max_error <= m.parity.tolerance < 1 and m.parity.rms_error >= 0,
+        f"precision is one of {', '.join(PRECISIONS)}": m.precision in PRECISIONS,
+        f"scan is one of {', '.join(SCANS)}": m.scan in SCANS,
+        f"target is one of {', '.join(TARGETS)}": m.target in TARGETS,
+        f"plan.flavour is one of {', '.join(FLAVOURS)}": m.plan is None or m.plan.flavour in FLAVOURS,
+        "plan.compute_capabilities are numbers such as 8.9": (
+            m.plan is None
+            or (
+                0 < len(m.plan.compute_capabilities) <= 64
+                and all(re.fullmatch(r"[0-9]{1,2}\.[0-9]", each) for each in m.plan.compute_capabilities)
+            )
+        ),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ManifestError(f"{where}: contradicts itself, expected that {rule}: {REMEDY}")
+
+
+def _is_name(stem: str) -> bool:
+    """Stems become parts of file names."""
+    return 0 < len(stem) <= 64 and all(char.isalnum() or char in "-_ " for char in stem)

@@ -1,0 +1,87 @@
+"""How well a song is separated before and after the export, given its true stems."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.audio import Song, read_song
+from runtime.errors import NumericsError, OptionError
+from runtime.evaluation.metrics import usdr
+from runtime.separation.separator import Separator
+
+Float = NDArray[np.float32]
+
+SUFFIXES = (".wav", ".flac")
+MOST_CHANGE = {"fp32": 0.02, "fp16": 0.02, "bf16": 0.05}  # dB, by precision
+
+
+@dataclass(frozen=True)
+class SdrChange:
+    """SDR of one stem in dB: of the mixture as it is, of PyTorch's stem, of the engine's (NaN: it gave NaN or Inf)."""
+
+    stem: str
+    precision: str
+    mixture: float
+    reference: float | None  # None where PyTorch was not asked
+    engine: float
+
+    @property
+    def change(self) -> float | None:
+        return None if self.reference is None else self.engine - self.reference
+
+    @property
+    def passed(self) -> bool:
+        return math.isfinite(self.engine) if self.change is None else abs(self.change) <= MOST_CHANGE[self.precision]
+
+
+def read_true_stems(folder: Path, song: Song, names: list[str]) -> dict[str, Float]:
+    """Those of `names` that `folder` holds as NAME.wav or NAME.flac, [c, samples] each, of the shape of the song.
+
+    Raises OptionError if it holds none, or one of another rate or shape; AudioError.
+    """
+    truth = {}
+    for name in names:
+        path = next((each for suffix in SUFFIXES if (each := folder / f"{name}{suffix}").is_file()), None)
+        if path is None:
+            continue
+        stem = read_song(path)
+        if (stem.sample_rate, stem.audio.shape) != (song.sample_rate, song.audio.shape):
+            raise OptionError(
+                f"{path}: has {_words(stem)}, the song has {_words(song)}: expected the stem of this very song"
+            )
+        truth[name] = stem.audio
+    if not truth:
+        wanted = " or ".join(f"{name}{suffix}" for name in names for suffix in SUFFIXES)
+        raise OptionError(f"--stems {folder}: holds none of the engine's stems: expected {wanted}")
+    return truth
+
+
+def _words(song: Song) -> str:
+    return f"{song.audio.shape[0]} channels of {song.audio.shape[1]} samples at {song.sample_rate} Hz"
+
+
+def sdr_changes(
+    song: Song, truth: dict[str, Float], engine: Separator, reference: Separator | None = None
+) -> list[SdrChange]:
+    """Separate `song` with the engine and, where it is given, with PyTorch, and measure both against `truth`."""
+    names = list(truth)
+    before = None if reference is None else reference.separate(song.audio, song.sample_rate, names)
+    try:
+        after = engine.separate(song.audio, song.sample_rate, names)
+    except NumericsError:
+        after = None
+    return [
+        SdrChange(
+            stem=name,
+            precision=engine.manifest.precision,
+            mixture=usdr(true, song.audio),
+            reference=None if before is None else usdr(true, before[name]),
+            engine=math.nan if after is None else usdr(true, after[name]),
+        )
+        for name, true in truth.items()
+    ]

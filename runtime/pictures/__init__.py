@@ -1,0 +1,1 @@
+"""Mel spectrograms, plots and HTML pages."""

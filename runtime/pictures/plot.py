@@ -1,0 +1,200 @@
+"""A song and its stems as a picture: outline, where the voice is, and mel spectrograms as in Fig. 2 of the paper."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.audio import open_song
+from runtime.command import printable
+from runtime.pictures.mel import Float, Picture, Sketch
+from runtime.pictures.page import new_figure, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RANGE = 80.0  # dB, from black to the brightest
+VOICE = "vocals"  # the stem that tells where the voice is
+VOICE_RANGE = 25.0  # dB below the loud parts of the song: a quieter voice is none
+LEAST = 1e-8  # mean square under which nothing is loud: -80 dB of full scale
+SMOOTHED = 0.1  # s, what a level is taken over
+PAUSE = 0.25  # s: consonants and breaths, which are shorter, do not end a phrase
+SONG_COLOUR, VOICE_COLOUR = "#8c959f", "#d9480f"
+STEPS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # s, between times on the axis
+CAPTION = (
+    "Colours: how loud low and high notes are at each moment, on the mel scale, which follows the ear. "
+    f"Voice: where the vocals come within {VOICE_RANGE:g} dB of the song's loud parts."
+)
+TICKS = (200, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
+
+
+def plot_song(
+    path: Path,
+    title: str,
+    song: Path,
+    stems: Mapping[str, Path],
+    progress: Callable[[int], None] = lambda samples: None,
+) -> None:
+    """Draw `song` and its `stems`, files by name, into the PNG file at `path`.
+
+    Sound files are read in blocks: memory does not grow with their length. `progress` is called with the part of the
+    sounds that is read, in samples of the song. Raises AudioError for what cannot be read, OptionError without
+    matplotlib, OSError where `path` cannot be written.
+    """
+    done = 0
+
+    def read(samples: int) -> None:
+        nonlocal done
+        done += samples
+        progress(done // (1 + len(stems)))
+
+    figure = draw(title, sketch(song, read), {name: sketch(stem, read) for name, stem in stems.items()})
+    png = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in another script is drawn as boxes
+        figure.savefig(png, format="png", dpi=120)
+    write_whole(path, png.getvalue())
+
+
+def sketch(path: Path, read: Callable[[int], None] = lambda samples: None) -> Picture:
+    """The picture of a sound file; `read` is called with the samples of each block. Raises AudioError."""
+    with open_song(path) as song:
+        gathered = Sketch(song.sample_rate, song.channels)
+        for block in song.blocks():
+            gathered.add(block)
+            read(block.shape[1])
+    return gathered.picture()
+
+
+def voice(song: Picture, vocals: Picture) -> NDArray[np.bool_]:
+    """In which columns the voice is: where the vocals come within `VOICE_RANGE` of the loud parts of the song.
+
+    Loud is what all but a twentieth of the song stays under. Levels are taken over `SMOOTHED` seconds, and pauses
+    shorter than `PAUSE` count as voice.
+    """
+    loud = max(LEAST, float(np.quantile(song.energy, 0.95)))
+    heard = _mean_around(vocals.energy, SMOOTHED / vocals.column) > loud * 10 ** (-VOICE_RANGE / 10)
+    for start, end in _runs(~heard):
+        if start > 0 and end < len(heard) and (end - start) * vocals.column < PAUSE:
+            heard[start:end] = True
+    return heard
+
+
+def _mean_around(values: Float, width: float) -> Float:
+    """The mean of `width` neighbours of each value, fewer at the ends."""
+    window = np.ones(max(1, min(len(values), round(width))))
+    total: Float = np.convolve(values, window, "same")
+    return total / np.convolve(np.ones(len(values)), window, "same")
+
+
+def _runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First column of every run of active columns, and the one after its last."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(int)))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def spans(active: NDArray[np.bool_], column: float, seconds: float) -> list[tuple[float, float]]:
+    """Start and end, s, of every run of active columns of `column` s, in a song of `seconds`."""
+    return [(start * column, min(end * column, seconds)) for start, end in _runs(active)]
+
+
+def draw(title: str, song: Picture, stems: Mapping[str, Picture]) -> Figure:
+    """Rows from top to bottom: outline, the voice where `stems` has vocals, a spectrogram of the song and of each stem.
+
+    Raises OptionError without matplotlib.
+    """
+    vocals = stems.get(VOICE)
+    sounds = {"the song": song, **stems}
+    heights = [1.0, *([0.22] if vocals else []), *[1.6] * len(sounds)]
+    figure = new_figure(12, 1.1 + 1.25 * sum(heights))
+    rows = list(figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights}))
+    figure.suptitle(printable(title), fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
+
+    _outline(rows[0], song, vocals)
+    if vocals is not None:
+        _voice_strip(rows[1], song, vocals)
+    shown = rows[-len(sounds) :]
+    peak = max(float(song.power.max()), LEAST)
+    for axes, (name, sound) in zip(shown, sounds.items(), strict=True):
+        decibels = 10 * np.log10(np.maximum(sound.power / peak, 10 ** (-RANGE / 10)))
+        image = axes.imshow(
+            decibels.T,
+            origin="lower",
+            aspect="auto",
+            extent=(0, len(decibels) * sound.column, -0.5, decibels.shape[1] - 0.5),
+            vmin=-RANGE,
+            vmax=0,
+            cmap="magma",
+        )
+        _name(axes, name)
+        _frequency_ticks(axes, sound.centres)
+    figure.colorbar(image, ax=shown, label="level, dB under the song's peak", aspect=40, pad=0.01)
+    rows[-1].set_xlim(0, song.seconds)
+    if song.seconds < 60:
+        rows[-1].set_xlabel("time, s")
+    else:
+        step = next((step for step in STEPS if song.seconds / step <= 12), 0)
+        step = step or STEPS[-1] * math.ceil(song.seconds / STEPS[-1] / 12)
+        moments = np.arange(0, song.seconds, step)
+        rows[-1].set_xticks(moments, [clock(moment, song.seconds) for moment in moments])
+        rows[-1].set_xlabel("time, minutes:seconds" if song.seconds < 3600 else "time, hours:minutes:seconds")
+    figure.supxlabel(CAPTION, fontsize=9, color="#57606a", x=0.01, ha="left")
+    return figure
+
+
+def clock(seconds: float, length: float) -> str:
+    """A moment in a song of `length` seconds, as one would read it off a player."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if length < 3600 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _outline(axes: Axes, song: Picture, vocals: Picture | None) -> None:
+    for sound, colour, label in ((song, SONG_COLOUR, "the song"), (vocals, VOICE_COLOUR, VOICE)):
+        if sound is not None:
+            edges = np.arange(len(sound.low) + 1) * sound.column
+            axes.stairs(sound.high, edges, baseline=sound.low, fill=True, color=colour, label=label)
+    limit = max(1.0, float(song.high.max()), -float(song.low.min()))
+    axes.set_ylim(-limit, limit)
+    axes.set_yticks([-1, 0, 1])
+    axes.set_ylabel("waveform")
+    axes.legend(loc="upper right", fontsize=8, ncols=2, framealpha=0.9, borderpad=0.3)
+    _plain(axes)
+
+
+def _voice_strip(axes: Axes, song: Picture, vocals: Picture) -> None:
+    found = spans(voice(song, vocals), vocals.column, song.seconds)
+    axes.broken_barh([(start, end - start) for start, end in found], (0, 1), color=VOICE_COLOUR)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    share = sum(end - start for start, end in found) / song.seconds
+    axes.set_ylabel(f"voice: {share:.0%}", rotation=0, ha="right", va="center")
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _name(axes: Axes, name: str) -> None:
+    box = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 3}
+    axes.text(
+        0.005, 0.95, name, transform=axes.transAxes, color="white", va="top", fontsize=11, parse_math=False, bbox=box
+    )
+
+
+def _frequency_ticks(axes: Axes, centres: Float) -> None:
+    ticks = [hertz for hertz in TICKS if hertz <= centres[-1]]
+    axes.set_yticks(
+        np.interp(ticks, centres, np.arange(len(centres))).tolist(),
+        [f"{hertz / 1000:g} kHz" if hertz >= 1000 else f"{hertz} Hz" for hertz in ticks],
+        fontsize=8,
+    )

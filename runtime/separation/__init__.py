@@ -1,0 +1,1 @@
+"""Arrays and streams of samples through an engine."""

@@ -1,0 +1,255 @@
+"""`open_separator`: from an engine file to a function that separates songs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.audio import MAX_LEVEL, MAX_RATE, MIN_RATE
+from runtime.backends import Backend, open_backend
+from runtime.dsp.chunks import ChunkPlan
+from runtime.dsp.views import views_of
+from runtime.engine.manifest import Manifest, read_manifest
+from runtime.errors import OptionError
+from runtime.separation.engine_run import EngineRun
+from runtime.separation.stream import SongStream, stems_of
+from runtime.separation.timing import StageTimes
+
+Float = NDArray[np.float32]
+Samples = NDArray[np.floating[Any]]
+
+# Measured: docs/separation.md, "Seams". Half of an overlap does not count, a quarter at each end of it.
+DEFAULT_OVERLAP, DISCARD = 0.25, 0.5
+BLOCK = 1 << 16  # samples of an array taken at a time
+
+
+class Separator:
+    """Separates songs with one engine, one at a time; a context manager that closes it.
+
+    Threads may share it, but not use it at once: that raises OptionError. `times` holds the seconds spent so far in
+    each stage: resample, stft, engine, istft. `plan` says how songs are cut; another one holds from the next song on.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        manifest: Manifest,
+        overlap: float = DEFAULT_OVERLAP,
+        batch: int | None = None,
+        tta: bool = False,
+        shifts: int = 1,
+    ) -> None:
+        batch = manifest.batch.opt if batch is None else batch
+        if not manifest.batch.min <= batch <= manifest.batch.max:
+            raise OptionError(
+                f"batch {batch}: this engine takes {manifest.batch.min} to {manifest.batch.max} chunks at a time"
+            )
+        self.backend = backend
+        self.manifest = manifest
+        self.plan = ChunkPlan.of(manifest.chunk_samples, overlap, DISCARD)
+        self.times = StageTimes()
+        views = views_of(tta, shifts, manifest.stft.hop_length, manifest.model.channels)
+        self._engine = EngineRun(backend, manifest, batch, self.times, views)
+        self._lock = threading.Lock()  # held while a song is on its way
+        self._closing = threading.Event()
+        self._closed = False
+
+    @property
+    def stems(self) -> list[str]:
+        """The stems it can give: the network's, and "instrumental" where it has vocals."""
+        return stems_of(list(self.manifest.model.stems))
+
+    def separate(
+        self,
+        audio: Samples,
+        sample_rate: int,
+        stems: list[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Float]:
+        """Separate `audio` [c, samples] or [samples] (mono), full scale 1.0, at `sample_rate` Hz.
+
+        Gives `stems` (all of them by default) by name, each of the shape and rate of `audio`. `progress` is called
+        with the chunks done and their number. A mono song goes to a stereo engine as two equal channels, whose mean
+        comes back; the channels of a stereo song go to a mono engine one by one. Raises OptionError, EngineError.
+        """
+        audio = np.asarray(audio)
+        song = audio[None] if audio.ndim == 1 else audio
+        if song.ndim != 2 or song.shape[0] not in (1, 2):
+            raise OptionError(
+                f"audio of shape {song.shape}: expected [channels, samples] with 1 or 2 channels, or [samples]"
+            )
+        check_rate(sample_rate)
+        check_samples(song, 0, sample_rate)
+        song = song.astype(np.float32, copy=False)
+
+        wanted = self._wanted(stems)
+        stream = SongStream(self._engine, self.plan, sample_rate, song.shape[0], wanted)
+        chunks = stream.chunks(song.shape[1])
+
+        def told(done: int) -> None:
+            if progress is not None:
+                progress(done, chunks)
+
+        blocks = (song[:, first : first + BLOCK] for first in range(0, song.shape[1], BLOCK))
+        out = {name: np.empty_like(song) for name in wanted}
+        at = 0
+        with closing(self._run(stream, blocks, told)) as ready:
+            for piece in ready:
+                for name, wave in piece.items():
+                    out[name][:, at : at + wave.shape[1]] = wave
+                at += _length(piece)
+        return {name: wave.reshape(audio.shape) for name, wave in out.items()}
+
+    def stream(
+        self,
+        blocks: Iterable[Samples],
+        sample_rate: int,
+        channels: int,
+        stems: list[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+        pairs: bool = False,
+    ) -> Generator[dict[str, Samples], None, None]:
+        """Separate a song that comes in `blocks` [c, n] of any lengths, full scale 1.0, at `sample_rate` Hz.
+
+        Gives `stems` (all of them by default) as soon as they are ready: by name, [c, n] each with one n for all of
+        them, in order, in all as many samples as went in; float32, but for the "instrumental" of float64 blocks. What
+        is held meanwhile is a few chunks, however long the song. `progress` is called with the song's samples done.
+        `channels` is 1 or 2; with `pairs` any number, of which 1 and 2, 3 and 4 and so on are separated as if they were
+        songs of their own, an odd last one as a mono song. The separator is in use from the first stems asked for until
+        the last ones are given or the iterator is closed. Raises OptionError, EngineError, also while it is iterated.
+        """
+        if channels not in (1, 2) and not (pairs and channels > 2):
+            raise OptionError(f"{channels} channels: expected 1 or 2, or more with pairs=True")
+        check_rate(sample_rate)
+        song = SongStream(self._engine, self.plan, sample_rate, channels, self._wanted(stems))
+        return self._stream(song, _checked(blocks, sample_rate, channels), progress)
+
+    def _stream(
+        self, song: SongStream, blocks: Iterator[Samples], progress: Callable[[int], None] | None
+    ) -> Generator[dict[str, Samples], None, None]:
+        done = 0
+        with closing(self._run(song, blocks, lambda chunks: None)) as ready:
+            for piece in ready:
+                done += _length(piece)
+                if progress is not None:
+                    progress(done)
+                yield piece
+
+    def _wanted(self, stems: list[str] | None) -> list[str]:
+        wanted = self.stems if stems is None else stems
+        unknown = [stem for stem in wanted if stem not in self.stems]
+        if unknown or not wanted:
+            raise OptionError(f"stems {', '.join(unknown) or 'none'}: this engine gives {', '.join(self.stems)}")
+        return wanted
+
+    def _run(
+        self, stream: SongStream, blocks: Iterable[Samples], progress: Callable[[int], None]
+    ) -> Generator[dict[str, Samples], None, None]:
+        with self._in_use(), closing(stream.run(blocks, progress)) as ready:
+            for piece in ready:
+                if self._closing.is_set():
+                    raise OptionError("the separator was closed while a song was on its way")
+                yield piece
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        if self._closing.is_set():
+            raise OptionError("the separator is closed: open another one")
+        if not self._lock.acquire(blocking=False):
+            raise OptionError(
+                "the separator is in use: it separates one song at a time; let it finish (or close the stream), or "
+                "open another one for each thread"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+            if self._closing.is_set():
+                self.close()
+
+    def close(self) -> None:
+        """Give back what the engine holds, at once or when the song on its way ends. It cannot be used after it."""
+        self._closing.set()
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._closed:
+                    self._closed = True
+                    self.backend.close()
+            finally:
+                self._lock.release()
+
+    def __enter__(self) -> Separator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _length(piece: dict[str, Samples]) -> int:
+    length: int = next(iter(piece.values())).shape[1]
+    return length
+
+
+def check_rate(sample_rate: object) -> None:
+    if not isinstance(sample_rate, int | np.integer) or not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise OptionError(f"sample rate {sample_rate!r}: expected {MIN_RATE} to {MAX_RATE} Hz")
+
+
+def check_samples(block: NDArray[Any], start: int, sample_rate: int) -> None:
+    """Raises OptionError unless `block`, from sample `start` of a song on, holds sound."""
+    if not np.issubdtype(block.dtype, np.floating):
+        raise OptionError(f"audio of {block.dtype}: expected floating-point samples, full scale 1.0")
+    if block.size and not np.abs(block).max() <= MAX_LEVEL:
+        first = int(np.argmax(~(np.abs(block).max(axis=0) <= MAX_LEVEL)))
+        raise OptionError(
+            f"audio holds NaN, Inf or samples beyond {MAX_LEVEL:.0e} at {(start + first) / sample_rate:.3f} s: "
+            "expected full scale 1.0"
+        )
+
+
+def _checked(blocks: Iterable[Samples], sample_rate: int, channels: int) -> Iterator[Samples]:
+    done = 0
+    for each in blocks:
+        block = np.asarray(each)
+        if block.ndim != 2 or block.shape[0] != channels:
+            raise OptionError(f"a block of shape {block.shape}: expected [{channels}, samples]")
+        check_samples(block, done, sample_rate)
+        done += block.shape[1]
+        yield block.astype(np.float64 if block.dtype.itemsize > 4 else np.float32, copy=False)
+
+
+def open_separator(
+    engine: str | Path,
+    *,
+    overlap: float = DEFAULT_OVERLAP,
+    batch: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    tta: bool = False,
+    shifts: int = 1,
+) -> Separator:
+    """Open the engine at `engine` (NAME.onnx or NAME.plan, with NAME.json beside it).
+
+    `overlap` is the part of a chunk shared with the next, `batch` the chunks given to the engine at a time (None: what
+    it was made for), `threads` the CPU threads it may use (None: one a core), `device` one of
+    `runtime.backends.DEVICES`. For a little quality at a multiple of the time the network sees each chunk in several
+    ways, whose mean is taken: with `tta` also with its channels swapped, with `shifts` at so many positions within a
+    hop; both multiply. Raises ManifestError, EngineError, OptionError.
+    """
+    path = Path(engine)
+    manifest = read_manifest(path)
+    backend = open_backend(path, manifest, threads, device)
+    try:
+        return Separator(backend, manifest, overlap, batch, tta, shifts)
+    except OptionError:
+        backend.close()
+        raise

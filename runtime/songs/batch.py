@@ -1,0 +1,169 @@
+"""Many songs through one engine: each is separated, skipped or fails, and none stops the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.audio import Form, check_form, form_for, open_song
+from runtime.errors import AudioError, EngineError, OptionError
+from runtime.pictures.page import new_figure
+from runtime.pictures.plot import plot_song
+from runtime.separation.separator import Separator
+from runtime.songs.inputs import NamedSong, real
+from runtime.songs.progress import song_progress
+from runtime.songs.separate import Report, separate_file
+
+EXISTING = ("refuse", "skip", "replace")  # what to do about files that are there already
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all songs of a batch have in common."""
+
+    folder: Path  # of the stems
+    stems: list[str]
+    format: str | None = None  # as in `form_for`, as is the next
+    subtype: str | None = None
+    clip: str = "rescale"  # as in `StemWriters`
+    channels: str = "ask"  # as in `separate_file`
+    existing: str = "refuse"  # one of EXISTING
+    plot: bool = False  # a picture beside the stems
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a song."""
+
+    song: Path
+    stems: dict[str, Path]  # where they are
+    plot: Path | None  # where the picture is
+    written: list[Path]  # those of them that were made; none: the song was skipped
+    report: Report | None = None  # where stems were made
+
+    def fields(self) -> dict[str, Any]:
+        """For a line of a journal."""
+        fields: dict[str, Any] = {
+            "song": self.song.absolute(),
+            "status": "separated" if self.written else "skipped",
+            "stems": {stem: path.absolute() for stem, path in self.stems.items()},
+            "plot": self.plot and self.plot.absolute(),
+            "written": [path.absolute() for path in self.written],
+        }
+        if self.report is not None:
+            fields |= {
+                "sample_rate": self.report.sample_rate,
+                "channels": self.report.channels,
+                "samples": self.report.samples,
+                "form": f"{self.report.form.format} {self.report.form.subtype}",
+                "took": round(self.report.wall, 3),
+                "gain": self.report.gain,
+                "clipped": self.report.clipped,
+            }
+        return fields
+
+
+class Batch:
+    """`songs` that go through `separator`, which runs the engine of that name, one after the other."""
+
+    def __init__(self, separator: Separator, engine: str, songs: list[NamedSong], settings: Settings) -> None:
+        """Raises OptionError for settings that make no sense, or songs whose stems would share a file."""
+        unknown = [stem for stem in settings.stems if stem not in separator.stems]
+        if unknown or not settings.stems:
+            raise OptionError(f"--stems {','.join(settings.stems)}: this engine gives {', '.join(separator.stems)}")
+        if settings.format is not None:
+            form_for(Form("WAV", "FLOAT"), settings.format, settings.subtype)
+        if settings.plot:
+            new_figure(1, 1)  # raises without matplotlib, before the work
+        self.separator = separator
+        self.engine = engine
+        self.songs = songs
+        self.settings = settings
+        self._given = {real(song.path) for song in songs}
+        taken: dict[Path, Path] = {}
+        for song in songs:
+            for stem in settings.stems:
+                path = self._file(song, stem)
+                if path in taken:
+                    raise OptionError(
+                        f"{taken[path]} and {song.path} would both be written to {path}: separate them apart"
+                    )
+                taken[path] = song.path
+
+    def separate(self, song: NamedSong, label: str) -> Outcome:
+        """Separate one of the songs; progress is shown as `label`. Raises SeparationError."""
+        settings = self.settings
+        with open_song(song.path) as opened, _naming(song.path):
+            form = form_for(opened.form, settings.format, settings.subtype)
+            rate, samples = opened.sample_rate, opened.samples
+            check_form(form, rate, opened.channels)
+        stems = {stem: self._file(song, stem, form.suffix) for stem in settings.stems}
+        plot = settings.folder / song.name.with_name(f"{song.name.name}.png") if settings.plot else None
+        written = self._to_write([*stems.values(), *([plot] if plot else [])])
+        targets = {stem: path for stem, path in stems.items() if path in written}
+        report = None
+        with _folder((settings.folder / song.name).parent):
+            if targets:
+                with song_progress(label, samples, rate) as progress, _naming(song.path):
+                    report = separate_file(
+                        self.separator, song.path, targets, form, settings.clip, settings.channels, progress
+                    )
+            if plot is not None and plot in written:
+                known = samples if report is None else report.samples
+                with (
+                    self.separator.times.stage("plot"),
+                    song_progress(f"{label}: its picture", known, rate) as progress,
+                ):
+                    self._draw(plot, song, stems, progress)
+        return Outcome(song.path, stems, plot, written, report)
+
+    def _file(self, song: NamedSong, stem: str, suffix: str = "") -> Path:
+        return self.settings.folder / song.name.with_name(f"{song.name.name}_{stem}{suffix}")
+
+    def _to_write(self, paths: list[Path]) -> list[Path]:
+        """Those of `paths` that are to be made. Raises OptionError for those that may not be."""
+        for path in paths:
+            if real(path) in self._given:
+                raise OptionError(f"{path} is one of the songs: choose another folder with -o")
+        there = [path for path in paths if os.path.lexists(path)]
+        if there and self.settings.existing == "refuse":
+            raise OptionError(
+                f"{there[0]} exists: choose another folder with -o, or give --overwrite or --skip-existing"
+            )
+        return [path for path in paths if self.settings.existing == "replace" or path not in there]
+
+    def _draw(self, path: Path, song: NamedSong, stems: dict[str, Path], progress: Callable[[int], None]) -> None:
+        title = f"{song.path.name}, separated by {self.engine}"
+        try:
+            plot_song(path, title, song.path, stems, progress)
+        except OSError as error:
+            raise AudioError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def _naming(song: Path) -> Iterator[None]:
+    """What an option or the engine does not take of `song` is said of it: other songs of the batch may be different."""
+    try:
+        yield
+    except (OptionError, EngineError) as error:
+        raise type(error)(f"{song}: {error}") from error
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """A folder to write into; what was made for it and stayed empty is removed. Raises AudioError."""
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be made a folder ({error.strerror}): choose another with -o") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()

@@ -1,0 +1,134 @@
+"""A sound file through a separator into files: reading, engine and writing go on at the same time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.audio import Form, StemWriters, form_for, open_song
+from runtime.errors import AudioError, OptionError
+from runtime.separation.separator import Separator
+from runtime.separation.timing import StageTimes
+
+Samples = NDArray[np.floating[Any]]
+T = TypeVar("T")
+
+CHANNELS = ("ask", "pairs")  # what to do about more than two: refuse, or separate them in pairs
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done with a song."""
+
+    song: Path
+    sample_rate: int  # Hz
+    channels: int
+    samples: int
+    form: Form  # of the stems
+    wall: float  # s it took
+    gain: float  # what all stems were turned down by, so that none exceeds full scale
+    clipped: dict[str, int]  # samples cut, by stem
+    times: dict[str, float]  # s, by stage; some go on at the same time
+
+    @property
+    def seconds(self) -> float:
+        """Of audio."""
+        return self.samples / self.sample_rate
+
+
+def separate_file(
+    separator: Separator,
+    song: Path,
+    targets: Mapping[str, Path],
+    form: Form | None = None,
+    clip: str = "rescale",
+    channels: str = "ask",
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Separate the file `song` into `targets`, a file for each stem that is wanted: all of them appear, or none.
+
+    The stems have the song's rate, channels, length and tags, and its `form` unless another is given; `clip` is as in
+    `StemWriters`. `channels` says what happens to a song of more than two: "ask" refuses it, "pairs" separates 1 and 2,
+    3 and 4 and so on as if they were songs of their own, an odd last one as a mono song. `progress` is called with the
+    samples of the song done. What is held in memory does not depend on the song's length. Raises AudioError,
+    OptionError, EngineError.
+    """
+    start = time.perf_counter()
+    if channels not in CHANNELS:
+        raise OptionError(f"channels {channels}: expected {', '.join(CHANNELS)}")
+    times = separator.times
+    before = dict(times.seconds)
+    samples = 0
+
+    def write(stems: dict[str, Samples]) -> None:
+        with times.stage("write"):
+            writers.write(stems)
+
+    with open_song(song) as reader:
+        if reader.channels > 2 and channels == "ask":
+            raise AudioError(
+                f"{song}: has {reader.channels} channels, expected mono or stereo: --channels pairs separates 1 and 2, "
+                "3 and 4 and so on as stereo; or mix it down first"
+            )
+        form = form_for(reader.form) if form is None else form
+        layout = reader.sample_rate, reader.channels
+        with StemWriters(targets, *layout, form, clip, reader.tags, reader.samples) as writers:
+            with (
+                closing(ahead(timed(reader.blocks(), times, "read"))) as blocks,
+                closing(separator.stream(blocks, *layout, list(targets), progress, channels == "pairs")) as ready,
+                ThreadPoolExecutor(1) as writing,
+            ):
+                written: Future[None] | None = None
+                for stems in ready:
+                    if written is not None:
+                        written.result()
+                    samples += next(iter(stems.values())).shape[1]
+                    written = writing.submit(write, stems)
+                if written is not None:
+                    written.result()
+            finish = time.perf_counter()
+        times.seconds["write"] += time.perf_counter() - finish
+    return Report(
+        song=song,
+        sample_rate=reader.sample_rate,
+        channels=reader.channels,
+        samples=samples,
+        form=form,
+        wall=time.perf_counter() - start,
+        gain=writers.gain,
+        clipped=writers.clipped,
+        times={name: seconds - before.get(name, 0.0) for name, seconds in times.seconds.items()},
+    )
+
+
+def timed(items: Iterator[T], times: StageTimes, stage: str) -> Iterator[T]:
+    """`items`, and the seconds that getting them takes."""
+    end = object()
+    while True:
+        with times.stage(stage):
+            item: Any = next(items, end)
+        if item is end:
+            return
+        yield item
+
+
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """`items`, each fetched in a thread of its own while the one before is in use."""
+    end = object()
+
+    def fetch() -> Any:
+        return next(items, end)
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(fetch)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(fetch)
+            yield item

@@ -1,0 +1,118 @@
+"""The ONNX Runtime backend opens only an engine that is what its manifest says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+import pytest
+
+from runtime import EngineError, ManifestError, OptionError, open_separator
+from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.engine.manifest import manifest_path, sha256_of
+
+
+@pytest.fixture
+def engine(golden_engine, tmp_path) -> Path:
+    """A copy of golden engine c, to be tampered with."""
+    for suffix in (".onnx", ".json"):
+        shutil.copy(golden_engine("c").with_suffix(suffix), tmp_path / f"c{suffix}")
+    return tmp_path / "c.onnx"
+
+
+def rewrite(engine: Path, change) -> None:
+    """Change the manifest, keeping its description of the file true."""
+    data = json.loads(manifest_path(engine).read_text())
+    change(data)
+    data["onnx"] |= {"bytes": engine.stat().st_size, "sha256": sha256_of(engine)}
+    manifest_path(engine).write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["stft"].update(sample_rate=48000),
+        lambda data: data["model"].update(stems=["drums"]),
+        lambda data: data["parity"].update(max_error=0.0),
+        lambda data: data["batch"].update(max=4000),
+        lambda data: data["checkpoint"].update(sha256="0" * 64),
+    ],
+)
+def test_an_edited_manifest_is_refused(engine, change):
+    open_separator(engine)
+    rewrite(engine, change)
+    with pytest.raises(ManifestError, match="its manifest is not the one it was exported with"):
+        open_separator(engine)
+
+
+def test_shapes_the_engine_does_not_have_are_refused(engine):
+    def longer(data):
+        data["frames"] = {"min": 99, "opt": 99, "max": 99}
+        data["input"]["shape"][1] = data["output"]["shape"][2] = 99
+
+    rewrite(engine, longer)
+    with pytest.raises(EngineError, match=r"has mixture tensor\(float\) .* its manifest says mixture float32"):
+        open_separator(engine)
+
+
+def test_an_engine_without_its_copy_of_the_manifest_is_refused(engine):
+    model = onnx.load(engine)
+    del model.metadata_props[:]
+    onnx.save(model, engine)
+    rewrite(engine, lambda data: None)
+    with pytest.raises(ManifestError, match="not the one it was exported with"):
+        open_separator(engine)
+
+
+def test_a_file_that_is_no_onnx_is_refused(engine):
+    engine.write_bytes(b"not an engine at all")
+    rewrite(engine, lambda data: None)
+    with pytest.raises(EngineError, match=r"c\.onnx: ONNX Runtime cannot open it"):
+        open_separator(engine)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 99999999999])
+def test_impossible_threads_are_refused(engine, threads):
+    with pytest.raises(OptionError, match=f"threads {threads}: expected 1 to 1024"):
+        OnnxRuntimeBackend(engine, threads)
+
+
+def test_a_failing_run_does_not_move_to_another_provider(engine):
+    assert not OnnxRuntimeBackend(engine, None)._session._enable_fallback
+
+
+def test_why_a_gpu_provider_does_not_start_is_told_once(engine, monkeypatch, capsys):
+    """ONNX Runtime prints it and goes on with the CPU."""
+    real = ort.InferenceSession
+
+    def session(path, options, providers, provider_options):
+        print("*************** EP Error ***************")
+        print("EP Error no CUDA-capable device when using [...]")
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: print(""), raising=False)
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    with pytest.raises(EngineError, match=r"\(ONNX Runtime took CPU.*, having said: EP Error no CUDA-capable device"):
+        open_separator(engine, device="cuda")
+    with pytest.raises(EngineError, match="CUDAExecutionProvider did not start"):  # the reason, not that bf16 needs one
+        OnnxRuntimeBackend(engine, None, "auto", precision="bf16")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_published_procedure_is_chunk_by_chunk(engine):
+    """--overlap 0 with a real network: the stems of a chunk do not depend on the rest of the song."""
+    import numpy as np
+
+    song = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 3 * 22050)).astype(np.float32)
+    separator = open_separator(engine, overlap=0.0)
+    whole = separator.separate(song, 44100)["vocals"]
+    for i in range(3):
+        here = slice(i * 22050, (i + 1) * 22050)
+        alone = separator.separate(song[:, here], 44100)["vocals"]
+        assert np.abs(alone - whole[:, here]).max() <= 1e-6
+    overlapped = open_separator(engine, overlap=0.5).separate(song, 44100)["vocals"]
+    assert np.abs(overlapped - whole).max() > 1e-4
