@@ -21,7 +21,7 @@ from turns import Form, compare
 
 from bsmamba2.config import ModelConfig
 from bsmamba2.model import BandSplitSeparator
-from export import fold, sliced, to_onnx
+from export.graph import fold, sliced, to_onnx
 from runtime.engine.manifest import Range
 
 FRAMES = 801
@@ -38,7 +38,7 @@ def by_taps(self: fold.FoldedMixer, x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def by_differences(log_decay: Tensor, triangle: fold.Triangle) -> Tensor:
-    """`export.fold._between` as differences of running sums."""
+    """`export.graph.fold._between` as differences of running sums."""
     total = log_decay @ triangle.to_here
     q = total.shape[-1]
     return total[..., :, None] - total[..., None, :] + triangle.pairs[-1].reshape(q, q)

@@ -67,7 +67,7 @@ def main() -> None:
         for name, (seconds, peak) in done.items():
             print(f"| {name} | {seconds:.1f} | {peak:.2f} |")
         print(flush=True)
-        run_command("export.bench_cli", str(engine), "--ckpt", str(checkpoint), *of_bench)
+        run_command("export.checks.bench_cli", str(engine), "--ckpt", str(checkpoint), *of_bench)
 
 
 if __name__ == "__main__":

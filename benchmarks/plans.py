@@ -28,7 +28,7 @@ def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
 
     from bsmamba2.config import ModelConfig
     from bsmamba2.model import BandSplitSeparator
-    from export.to_onnx import to_onnx
+    from export.graph.to_onnx import to_onnx
     from runtime.engine.manifest import Range
 
     torch.manual_seed(0)
@@ -43,7 +43,7 @@ def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
 
 
 def build(graph: str, plan: str) -> dict[str, Any]:
-    from export.build import build_plan, plan_build
+    from export.plan.build import build_plan, plan_build
     from runtime.engine.manifest import Range
 
     start = time.perf_counter()

@@ -19,7 +19,7 @@ import torch
 
 from bsmamba2.checkpoint import load_checkpoint
 from export.engine import export_engine, only
-from export.to_onnx import prepared
+from export.graph.to_onnx import prepared
 from runtime.backends.fake import FakeBackend
 from runtime.engine.manifest import read_manifest
 from runtime.evaluation.metrics import usdr

@@ -2,7 +2,7 @@
 
     python benchmarks/scan_forms.py [--rounds 5]
 
-No form is folded (export.fold), so that they differ in the scan alone. They take turns in one process. Prints the
+No form is folded (export.graph.fold), so that they differ in the scan alone. They take turns in one process. Prints the
 median and the range of each, its ratio to chunked, nodes and file size. Minutes on two cores, 8 GB.
 For plans: python benchmarks/plans.py --kind mamba2 --scan chunked unrolled custom.
 """
@@ -22,8 +22,8 @@ import torch
 
 from bsmamba2.config import ModelConfig
 from bsmamba2.model import BandSplitSeparator
-from export import to_onnx
-from export.check_graph import nodes_of
+from export.graph import to_onnx
+from export.graph.check_graph import nodes_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.manifest import SCANS, Range
 

@@ -105,17 +105,17 @@ def export(
         raise OptionError("expected one of --ckpt PATH, --rebuild NAME, --inspect NAME")
     _check_belonging(ctx)
     if inspect is not None:
-        from export.inspect_engine import inspect_engine
+        from export.plan.inspect_engine import inspect_engine
 
         print(inspect_engine(_name(inspect), layers))
         return
     # PyTorch takes seconds to import: not before the options are known to be readable.
-    from export.build import plan_build
+    from export.plan.build import plan_build
 
     start = time.perf_counter()
     wanted = tuple(compute_capability or ())
     if rebuild is not None:
-        from export.rebuild import rebuild_engine
+        from export.plan.rebuild import rebuild_engine
 
         with _reporting(start) as (report, progress):
             done = rebuild_engine(_name(rebuild), trt, wanted, workspace, timing_cache, report, progress)

@@ -15,14 +15,14 @@ import onnx
 
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import StftConfig
-from export.build import Build, Progress, build_plan
-from export.check_graph import check_graph
 from export.describe import describe, model_of
 from export.errors import ExportError
-from export.record import recorded_wave
-from export.reference import reference_of
-from export.to_onnx import to_onnx
-from export.verify import TOLERANCES, Recorded, record, verify, verify_plan
+from export.graph.check_graph import check_graph
+from export.graph.to_onnx import to_onnx
+from export.plan.build import Build, Progress, build_plan
+from export.proof.record import recorded_wave
+from export.proof.reference import reference_of
+from export.proof.verify import TOLERANCES, Recorded, record, verify, verify_plan
 from runtime.engine.gpu import find_gpu
 from runtime.engine.manifest import (
     METADATA_KEY,

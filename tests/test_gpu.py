@@ -17,10 +17,10 @@ from bsmamba2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bsmamba2.config import ModelConfig
 from bsmamba2.errors import ScanError
 from bsmamba2.model import BandSplitSeparator
-from export.build import plan_build
 from export.engine import export_engine, only
 from export.errors import ExportError
-from export.record import pytorch_stems, recorded_mixture
+from export.plan.build import plan_build
+from export.proof.record import pytorch_stems, recorded_mixture
 from runtime.backends import Backend, open_backend
 from runtime.engine.gpu import Gpu, find_gpu
 from runtime.engine.manifest import FLAVOURS, Range, read_manifest

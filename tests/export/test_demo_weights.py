@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bsmamba2.synthesis import make_song
+from export.checks.eval_models import open_model
 from export.demo import SONG
-from export.eval_models import open_model
 from runtime.evaluation.metrics import usdr
 
 RATE = 44100

@@ -18,12 +18,12 @@ from tiny import STFT, TINY, tiny_checkpoint
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.model import BandSplitSeparator
 from export import engine as export_module
-from export import verify as verify_module
-from export.bands import group_bands, runs
-from export.check_graph import check_graph
 from export.engine import export_engine, only, smallest_frames
 from export.errors import ExportError
-from export.sliced import Sliced
+from export.graph.bands import group_bands, runs
+from export.graph.check_graph import check_graph
+from export.graph.sliced import Sliced
+from export.proof import verify as verify_module
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 from runtime.dsp.stft import Stft

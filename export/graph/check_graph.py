@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 
-from export.custom_scan import DOMAIN, NAME, VERSION
 from export.errors import ExportError
-from export.tracing import OPSET
+from export.graph.custom_scan import DOMAIN, NAME, VERSION
+from export.graph.tracing import OPSET
 from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
 
 # Operators of the standard domain that our graphs are made of. Another one is a change of the exporter to look into.

@@ -12,10 +12,10 @@ import torch
 
 from bsmamba2.model import BandSplitSeparator
 from export.errors import ExportError
-from export.record import SEED, Float, pytorch_stems, recorded_mixture
-from export.to_onnx import prepared
-from export.torch_backend import TorchBackend
-from export.widened import widened
+from export.graph.to_onnx import prepared
+from export.graph.widened import widened
+from export.proof.record import SEED, Float, pytorch_stems, recorded_mixture
+from export.proof.torch_backend import TorchBackend
 from runtime.backends import Backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.manifest import Manifest, Parity, Range

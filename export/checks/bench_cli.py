@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from export.bench_torch import TorchContender
-from export.products import ProductsContender
+from export.checks.bench_torch import TorchContender
+from export.checks.products import ProductsContender
 from runtime.backends import DEVICES
 from runtime.bench.contenders import Contender, EngineContender, Work, engine_name
 from runtime.bench.machine import describe_machine

@@ -131,8 +131,8 @@ def _computed(
     checkpoint: Checkpoint, manifest: Manifest, song: Song | None, audio: Path | None
 ) -> tuple[Reference, str]:
     """A reference computed now, on the loudest chunk of `song` or on the recorded waveform, and what it is."""
-    from export.record import recorded_wave
-    from export.reference import reference_of
+    from export.proof.record import recorded_wave
+    from export.proof.reference import reference_of
 
     if song is None:
         wave = recorded_wave(checkpoint.config.stft, checkpoint.config.channels, manifest.frames.opt)
@@ -156,7 +156,7 @@ def _loudest_chunk(song: Song, manifest: Manifest) -> tuple[Float, float]:
 
 
 def _pytorch_separator(checkpoint: Checkpoint, manifest: Manifest) -> Separator:
-    from export.torch_backend import TorchBackend
+    from export.proof.torch_backend import TorchBackend
 
     return Separator(TorchBackend(checkpoint.model()), manifest)
 

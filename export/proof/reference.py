@@ -7,8 +7,8 @@ import torch
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.stft import inverse, spectrogram
-from export.probed import Probed
-from export.record import Float
+from export.graph.probed import Probed
+from export.proof.record import Float
 from runtime.engine.manifest import sha256_of
 from runtime.parity.reference import Reference
 

@@ -16,11 +16,11 @@ from onnx import helper, numpy_helper
 from scripted import outcome
 from tiny import tiny_checkpoint
 
-from export import bench_cli
-from export import products as products_module
-from export.bench_cli import Sizes, app
+from export.checks import bench_cli
+from export.checks import products as products_module
+from export.checks.bench_cli import Sizes, app
+from export.checks.products import ProductsSession, products_of, profile
 from export.engine import export_engine
-from export.products import ProductsSession, products_of, profile
 from runtime.bench.results import Product
 from runtime.command import exit_code
 from runtime.engine.manifest import Manifest, Range
@@ -169,10 +169,10 @@ def test_engines_are_measured_where_there_is_nothing_of_an_export(engines):
         "import sys\n"
         "for name in ('torch', 'onnx', 'safetensors', 'yaml'): sys.modules[name] = None\n"
         f"sys.argv[1:] = [{str(engines / 'x.onnx')!r}, '--rounds', '1', '--warmup', '0']\n"
-        "from export.bench_cli import main\n"
+        "from export.checks.bench_cli import main\n"
         "main()"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
     assert "x.onnx: not measured: needs onnx (pip install 'bsmamba2[export]')" in done.stdout

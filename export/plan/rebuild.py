@@ -7,12 +7,12 @@ from pathlib import Path
 
 import onnx
 
-from export.build import Progress, plan_build
 from export.engine import NO_PROBES, Exported, Report, rebuild_plan
 from export.errors import ExportError
-from export.record import recorded_mixture
-from export.verify import Recorded
-from export.widened import widened
+from export.graph.widened import widened
+from export.plan.build import Progress, plan_build
+from export.proof.record import recorded_mixture
+from export.proof.verify import Recorded
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.gpu import find_gpu
 from runtime.engine.manifest import METADATA_KEY, Manifest, read_manifest

@@ -12,13 +12,13 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNod
 
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.precision import to_precision
-from export.bands import group_bands
-from export.custom_scan import DOMAIN, VERSION, scan_function, use_custom_scan
-from export.fold import fold_dual_path
-from export.probed import Probed
-from export.rotary import fix_rotary
-from export.sliced import slice_dual_path, take_conv_weights_inside
-from export.tracing import traced
+from export.graph.bands import group_bands
+from export.graph.custom_scan import DOMAIN, VERSION, scan_function, use_custom_scan
+from export.graph.fold import fold_dual_path
+from export.graph.probed import Probed
+from export.graph.rotary import fix_rotary
+from export.graph.sliced import slice_dual_path, take_conv_weights_inside
+from export.graph.tracing import traced
 from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range
 
 
@@ -27,7 +27,7 @@ def prepared(
 ) -> BandSplitSeparator:
     """A copy of `model` in the form that is exported: the same function, for so many `frames`, in `precision`.
 
-    For the target "cpu" the dual path runs slice by slice (see export.sliced), its Mamba2 blocks folded (export.fold)
+    For the target "cpu" the dual path runs slice by slice (see export.graph.sliced), its Mamba2 blocks folded (export.graph.fold)
     where a CPU computes in their precision; on a "gpu" the whole batch runs at once.
     """
     model = copy.deepcopy(model)
@@ -55,7 +55,7 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2].
 
-    `probes` names what else it gives (see export.probed), if anything. All are float32 at any precision. The batch is
+    `probes` names what else it gives (see export.graph.probed), if anything. All are float32 at any precision. The batch is
     dynamic; so are the frames unless `frames` allows one number only.
     """
     config = model.config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bsmamba2.model import BandSplitSeparator
-from export.record import Float, pytorch_stems
+from export.proof.record import Float, pytorch_stems
 from runtime.backends import Done
 
 

@@ -12,14 +12,14 @@ import onnx
 import pytest
 from tiny import tiny_checkpoint
 
-from export import build as build_module
 from export import engine as engine_module
-from export.build import DEFAULT_CAPABILITIES, Build, build_plan, plan_build
 from export.cli import app
 from export.engine import export_engine, only
 from export.errors import ExportError
-from export.inspect_engine import inspect_engine
-from export.rebuild import rebuild_engine
+from export.plan import build as build_module
+from export.plan.build import DEFAULT_CAPABILITIES, Build, build_plan, plan_build
+from export.plan.inspect_engine import inspect_engine
+from export.plan.rebuild import rebuild_engine
 from runtime.backends import tensorrt as tensorrt_backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code

@@ -12,8 +12,8 @@ from typing import Any
 
 import onnx
 
-from export.check_graph import nodes_of
 from export.errors import ExportError
+from export.graph.check_graph import nodes_of
 from runtime.backends.plan_checks import check_gpu, check_version
 from runtime.engine.flavours import PACKAGES, bindings
 from runtime.engine.manifest import FLAVOURS, Manifest, read_manifest

@@ -88,7 +88,7 @@ def open_model(
         import torch
 
         from bsmamba2.checkpoint import load_checkpoint
-        from export.torch_backend import TorchBackend
+        from export.proof.torch_backend import TorchBackend
 
         checkpoint = load_checkpoint(given, config, weights or "raw")
         model = checkpoint.model()

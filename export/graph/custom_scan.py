@@ -16,7 +16,7 @@ from bsmamba2.config import ModelConfig
 from bsmamba2.mamba2 import Mamba2
 from bsmamba2.precision import DTYPES
 from bsmamba2.scan import SCAN_CHUNK, chunked_scan
-from export.tracing import OPSET, traced
+from export.graph.tracing import OPSET, traced
 
 DOMAIN, NAME, VERSION = "bsmamba2", "SSDScan", 1
 ATTRIBUTES: dict[str, Any] = {"chunk": SCAN_CHUNK, "plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}

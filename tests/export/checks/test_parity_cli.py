@@ -17,12 +17,12 @@ from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.errors import BsmambaError
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.stft import inverse, spectrogram
+from export.checks.parity_cli import app
 from export.engine import export_engine, only
 from export.errors import ExportError
-from export.parity_cli import app
-from export.rebuild import rebuild_engine
-from export.record import recorded_wave
-from export.reference import reference_of
+from export.plan.rebuild import rebuild_engine
+from export.proof.record import recorded_wave
+from export.proof.reference import reference_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 from runtime.dsp.stft import Stft
@@ -159,7 +159,7 @@ def test_a_song_of_silence_is_nothing_to_compare_with(parity, exported, tmp_path
 
 def test_pytorch_is_needed_for_a_checkpoint_only(exported):
     engine, reference = str(exported / "x.onnx"), str(exported / "x.npz")
-    code = "sys.argv[1:] = {}\nfrom export.parity_cli import main\nmain()"
+    code = "sys.argv[1:] = {}\nfrom export.checks.parity_cli import main\nmain()"
     done = python_without("torch", "onnx", "safetensors", code=code.format([engine, "--reference", reference]))
     assert done.returncode == 0 and "passed" in done.stdout, done.stderr
     done = python_without("torch", code=code.format([engine, "--ckpt", "demo"]))

@@ -12,8 +12,8 @@ from bsmamba2.config import ModelConfig
 from bsmamba2.mamba2 import MambaBlock
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.scan import MASKED, SCAN_CHUNK
-from export.fold import FoldedBlock, Triangle, fold_dual_path, positions_of_a_chunk
-from export.to_onnx import prepared, to_onnx
+from export.graph.fold import FoldedBlock, Triangle, fold_dual_path, positions_of_a_chunk
+from export.graph.to_onnx import prepared, to_onnx
 from runtime.engine.manifest import Range
 
 SIZES = {

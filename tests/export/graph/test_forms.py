@@ -12,11 +12,11 @@ from tiny import TINY, tiny_checkpoint
 from bsmamba2.checkpoint import load_checkpoint
 from bsmamba2.model import BandSplitSeparator
 from bsmamba2.scan import SCAN_CHUNK, sequential_scan
-from export.custom_scan import DOMAIN, INPUTS, NAME, OUTPUT, scan_function
 from export.engine import export_engine, only
-from export.to_onnx import prepared, to_onnx
-from export.tracing import OPSET
-from export.widened import widened
+from export.graph.custom_scan import DOMAIN, INPUTS, NAME, OUTPUT, scan_function
+from export.graph.to_onnx import prepared, to_onnx
+from export.graph.tracing import OPSET
+from export.graph.widened import widened
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.dsp.stft import Stft
 from runtime.engine.manifest import Range

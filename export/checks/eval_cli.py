@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from bsmamba2.errors import BsmambaError
-from export.eval_models import Model, check_options, open_model
+from export.checks.eval_models import Model, check_options, open_model
 from runtime.backends import DEVICES
 from runtime.bench.machine import describe_machine
 from runtime.command import Version, printable, run_command

@@ -13,7 +13,7 @@ import soundfile
 from tiny import STFT, tiny_checkpoint
 
 from bsmamba2.errors import BsmambaError
-from export.eval_cli import app
+from export.checks.eval_cli import app
 from runtime.command import exit_code
 
 RATE = STFT.sample_rate
@@ -90,7 +90,7 @@ def test_a_song_that_cannot_be_judged_is_refused_before_any_is_separated(evaluat
 
 def test_an_engine_is_judged_without_pytorch(folder):
     code = "import sys\nfor name in ('torch', 'onnx', 'safetensors', 'yaml'): sys.modules[name] = None\n"
-    code += "from export.eval_cli import main\nmain()"
+    code += "from export.checks.eval_cli import main\nmain()"
     args = ["engine.onnx", "--data", "songs", "--limit", "1", "--stem", "vocals"]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "") and "no separation" in done.stdout

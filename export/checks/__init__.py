@@ -1,0 +1,1 @@
+"""bsm-parity, bsm-bench and bsm-eval: the parts where PyTorch takes part."""

@@ -1,0 +1,1 @@
+"""The network to NAME.onnx: forms, folding, tracing, checks of the graph."""

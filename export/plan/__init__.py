@@ -1,0 +1,1 @@
+"""NAME.onnx to NAME.plan."""

@@ -1,0 +1,1 @@
+"""PyTorch's own outputs, and the verdict on an engine."""
