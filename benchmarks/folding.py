@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from turns import Form, compare
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from export.graph import fold, sliced, to_onnx
 from runtime.engine.manifest import Range
 

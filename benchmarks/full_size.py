@@ -49,7 +49,7 @@ def main() -> None:
 
     from bsmamba2.checkpoint import save_checkpoint
     from bsmamba2.config import ModelConfig
-    from bsmamba2.model import BandSplitSeparator
+    from bsmamba2.networks.model import BandSplitSeparator
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, engine = Path(folder) / "full.safetensors", Path(folder) / "full.onnx"

@@ -23,7 +23,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from export.graph.to_onnx import to_onnx
 from runtime.engine.manifest import Range
 from runtime.parity.difference import difference

@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bsmamba2 import layers, mamba2, model, scan
 from bsmamba2.checkpoint import load_checkpoint
-from bsmamba2.precision import DTYPES, to_precision
+from bsmamba2.networks import layers, mamba2, model, scan
+from bsmamba2.networks.precision import DTYPES, to_precision
 from runtime.dsp.stft import Stft
 
 STFT = Stft(2048, 441)

@@ -27,7 +27,7 @@ def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
     import torch
 
     from bsmamba2.config import ModelConfig
-    from bsmamba2.model import BandSplitSeparator
+    from bsmamba2.networks.model import BandSplitSeparator
     from export.graph.to_onnx import to_onnx
     from runtime.engine.manifest import Range
 

@@ -21,7 +21,7 @@ import onnx
 import torch
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from export.graph import to_onnx
 from export.graph.check_graph import nodes_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend

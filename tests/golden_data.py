@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 
 FOLDER = Path(__file__).parent / "golden"
 SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"  # real songs beside the repository, if they are there

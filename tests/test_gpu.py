@@ -16,7 +16,7 @@ import torch
 from bsmamba2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bsmamba2.config import ModelConfig
 from bsmamba2.errors import ScanError
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from export.engine import export_engine, only
 from export.errors import ExportError
 from export.plan.build import plan_build

@@ -9,7 +9,7 @@ import torch
 
 from bsmamba2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bsmamba2.config import ModelConfig, StftConfig
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 
 STFT = StftConfig(sample_rate=8000, n_fft=32, win_length=32, hop_length=10)
 TINY = ModelConfig(dim=8, depth=1, bands=(2, 2, 5, 8), headdim=8, d_state=4, heads=2, dim_head=4, stft=STFT)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bsmamba2.config import ModelConfig
 from bsmamba2.errors import CheckpointError
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 
 LISTED = 8  # keys shown of each sort
 

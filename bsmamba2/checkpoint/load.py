@@ -19,7 +19,7 @@ from bsmamba2.checkpoint.save import METADATA_KEY
 from bsmamba2.checkpoint.settings import read_yaml, settings_from
 from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.errors import CheckpointError, ConfigError
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 
 # Checkpoints inside the package, by the names that stand for them.
 SHIPPED = {"demo": "demo.safetensors", "demo-roformer": "demo_roformer.safetensors"}

@@ -8,8 +8,8 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.stft import inverse, spectrogram
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.stft import inverse, spectrogram
 from bsmamba2.training.loss import separation_loss, usdr
 from bsmamba2.training.mixtures import Example
 from bsmamba2.training.settings import TrainingSettings

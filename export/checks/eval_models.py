@@ -14,7 +14,7 @@ from runtime.separation.separator import Separator
 
 if TYPE_CHECKING:
     from bsmamba2.checkpoint import Checkpoint
-    from bsmamba2.model import BandSplitSeparator
+    from bsmamba2.networks.model import BandSplitSeparator
 
 ENGINES = (".onnx", ".plan")
 PAPER_SECONDS = 8.0  # a checkpoint does not say on what length it was trained

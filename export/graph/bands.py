@@ -11,8 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bsmamba2.layers import RMSNorm
-from bsmamba2.model import BandSplit, BandSplitSeparator, MaskEstimator
+from bsmamba2.networks.layers import RMSNorm
+from bsmamba2.networks.model import BandSplit, BandSplitSeparator, MaskEstimator
 
 
 class BatchedLinear(nn.Module):

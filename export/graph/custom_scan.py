@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.mamba2 import Mamba2
-from bsmamba2.precision import DTYPES
-from bsmamba2.scan import SCAN_CHUNK, chunked_scan
+from bsmamba2.networks.mamba2 import Mamba2
+from bsmamba2.networks.precision import DTYPES
+from bsmamba2.networks.scan import SCAN_CHUNK, chunked_scan
 from export.graph.tracing import OPSET, traced
 
 DOMAIN, NAME, VERSION = "bsmamba2", "SSDScan", 1
 ATTRIBUTES: dict[str, Any] = {"chunk": SCAN_CHUNK, "plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
-INPUTS, OUTPUT = ("x", "dt", "a", "b", "c"), "y"  # of bsmamba2.scan
+INPUTS, OUTPUT = ("x", "dt", "a", "b", "c"), "y"  # of bsmamba2.networks.scan
 
 
 def custom_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bsmamba2.mamba2 import EPS, MambaBlock, Merge, ResidualMixer
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.scan import MASKED, SCAN_CHUNK, carried_decays
+from bsmamba2.networks.mamba2 import EPS, MambaBlock, Merge, ResidualMixer
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.scan import MASKED, SCAN_CHUNK, carried_decays
 from runtime.engine.manifest import Range
 
 
@@ -180,7 +180,7 @@ class FoldedMixer(nn.Module):
 
 
 def mean_square_norm(x: Tensor, weight: Tensor) -> Tensor:
-    """`bsmamba2.mamba2.MeanSquareNorm`, in the form that ONNX Runtime has one operator for."""
+    """`bsmamba2.networks.mamba2.MeanSquareNorm`, in the form that ONNX Runtime has one operator for."""
     return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + EPS) * weight
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bsmamba2.model import BandSplitSeparator, complex_product
-from bsmamba2.precision import wide
+from bsmamba2.networks.model import BandSplitSeparator, complex_product
+from bsmamba2.networks.precision import wide
 
 
 class Probed(nn.Module):

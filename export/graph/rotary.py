@@ -6,8 +6,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.roformer import Attention, RotaryEmbedding, rotated
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.roformer import Attention, RotaryEmbedding, rotated
 
 
 class FixedRotary(nn.Module):

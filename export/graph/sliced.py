@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 
 # Sequences a slice, measured on two cores with ONNX Runtime: one whole sequence along time (hundreds of frames), and
 # about as many positions along the sub-bands (62).

@@ -10,8 +10,8 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.precision import to_precision
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.precision import to_precision
 from export.graph.bands import group_bands
 from export.graph.custom_scan import DOMAIN, VERSION, scan_function, use_custom_scan
 from export.graph.fold import fold_dual_path

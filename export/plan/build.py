@@ -1,6 +1,6 @@
 """From NAME.onnx to NAME.plan: TensorRT's and TensorRT-RTX's builder, driven by one code path.
 
-Precision is in the graph (`bsmamba2.precision`), so the network is strongly typed and no precision flag exists.
+Precision is in the graph (`bsmamba2.networks.precision`), so the network is strongly typed and no precision flag exists.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bsmamba2.config import StftConfig
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from runtime.dsp.stft import Stft
 from runtime.engine import manifest
 

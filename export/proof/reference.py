@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from bsmamba2.checkpoint import Checkpoint
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.stft import inverse, spectrogram
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.stft import inverse, spectrogram
 from export.graph.probed import Probed
 from export.proof.record import Float
 from runtime.engine.manifest import sha256_of

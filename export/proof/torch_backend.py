@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from export.proof.record import Float, pytorch_stems
 from runtime.backends import Done
 

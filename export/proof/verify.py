@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from export.errors import ExportError
 from export.graph.to_onnx import prepared
 from export.graph.widened import widened

@@ -16,7 +16,7 @@ import torch
 from tiny import STFT, TINY, tiny_checkpoint
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 from export import engine as export_module
 from export.engine import export_engine, only, smallest_frames
 from export.errors import ExportError

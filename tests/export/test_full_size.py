@@ -14,7 +14,7 @@ from golden_data import SHARED_AUDIO
 
 from bsmamba2.checkpoint import save_checkpoint
 from bsmamba2.config import ModelConfig
-from bsmamba2.model import BandSplitSeparator
+from bsmamba2.networks.model import BandSplitSeparator
 
 pytestmark = pytest.mark.slow
 

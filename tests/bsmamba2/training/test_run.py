@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bsmamba2 import model
 from bsmamba2.checkpoint import load_checkpoint
 from bsmamba2.errors import DataError
+from bsmamba2.networks import model
 from bsmamba2.training.mixtures import Example
 from bsmamba2.training.module import Separation
 from bsmamba2.training.run import Machine, train

@@ -15,8 +15,8 @@ from tiny import STFT, TINY, tiny_checkpoint
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.errors import BsmambaError
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.stft import inverse, spectrogram
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.stft import inverse, spectrogram
 from export.checks.parity_cli import app
 from export.engine import export_engine, only
 from export.errors import ExportError

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tiny import STFT, tiny_checkpoint
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.mamba2 import MambaBlock
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.scan import MASKED, SCAN_CHUNK
+from bsmamba2.networks.mamba2 import MambaBlock
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.scan import MASKED, SCAN_CHUNK
 from export.graph.fold import FoldedBlock, Triangle, fold_dual_path, positions_of_a_chunk
 from export.graph.to_onnx import prepared, to_onnx
 from runtime.engine.manifest import Range

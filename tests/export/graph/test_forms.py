@@ -10,8 +10,8 @@ import torch
 from tiny import TINY, tiny_checkpoint
 
 from bsmamba2.checkpoint import load_checkpoint
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.scan import SCAN_CHUNK, sequential_scan
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.scan import SCAN_CHUNK, sequential_scan
 from export.engine import export_engine, only
 from export.graph.custom_scan import DOMAIN, INPUTS, NAME, OUTPUT, scan_function
 from export.graph.to_onnx import prepared, to_onnx

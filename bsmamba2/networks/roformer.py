@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.layers import RMSNorm
+from bsmamba2.networks.layers import RMSNorm
 
 
 class RotaryEmbedding(nn.Module):

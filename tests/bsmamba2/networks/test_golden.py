@@ -8,8 +8,8 @@ import torch
 from golden_data import CASES, arrays, network, relative_error, spectrum_out, wave_in, wave_out
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.layers import RMSNorm
-from bsmamba2.mamba2 import MambaBlock
+from bsmamba2.networks.layers import RMSNorm
+from bsmamba2.networks.mamba2 import MambaBlock
 from runtime.dsp.stft import Stft
 
 

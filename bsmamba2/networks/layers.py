@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bsmamba2.precision import wide
+from bsmamba2.networks.precision import wide
 
 
 class RMSNorm(nn.Module):

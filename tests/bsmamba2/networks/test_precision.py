@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from bsmamba2.errors import ConfigError
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.precision import DTYPES, to_precision
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.precision import DTYPES, to_precision
 from runtime.dsp.stft import Stft
 
 STFT = Stft(2048, 441)

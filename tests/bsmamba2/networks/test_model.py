@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bsmamba2.config import KINDS, ModelConfig, StftConfig
 from bsmamba2.errors import ConfigError, ScanError
-from bsmamba2.model import BandSplitSeparator, complex_product
-from bsmamba2.scan import sequential_scan
+from bsmamba2.networks.model import BandSplitSeparator, complex_product
+from bsmamba2.networks.scan import sequential_scan
 
 SMALL_STFT = StftConfig(sample_rate=8000, n_fft=32, win_length=32, hop_length=10)
 SMALL = ModelConfig(dim=8, depth=1, bands=(2, 2, 5, 8), headdim=8, d_state=4, heads=2, dim_head=4, stft=SMALL_STFT)

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsmamba2 import scan
 from bsmamba2.config import ModelConfig
 from bsmamba2.errors import ScanError
-from bsmamba2.mamba2 import MambaBlock
+from bsmamba2.networks import scan
+from bsmamba2.networks.mamba2 import MambaBlock
 
 lengths = st.one_of(st.integers(1, 10), st.sampled_from([63, 64, 65, 127, 128, 129, 200]))
 

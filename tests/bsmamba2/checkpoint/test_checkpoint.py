@@ -15,8 +15,8 @@ from official_files import lightning_file, msst_yaml
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.config import ModelConfig, StftConfig
-from bsmamba2.model import BandSplitSeparator
-from bsmamba2.scan import SCAN_CHUNK
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.scan import SCAN_CHUNK
 
 NAMES = list(golden_data.CASES)
 

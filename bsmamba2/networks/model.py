@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.layers import RMSNorm
-from bsmamba2.mamba2 import Mamba2, MambaBlock
-from bsmamba2.precision import wide
-from bsmamba2.roformer import RotaryEmbedding, Transformer
-from bsmamba2.scan import scan_named
+from bsmamba2.networks.layers import RMSNorm
+from bsmamba2.networks.mamba2 import Mamba2, MambaBlock
+from bsmamba2.networks.precision import wide
+from bsmamba2.networks.roformer import RotaryEmbedding, Transformer
+from bsmamba2.networks.scan import scan_named
 
 RECOMPUTED_POSITIONS = 1 << 13  # of a block at a time: what their gradient needs is what takes memory
 
@@ -117,7 +117,7 @@ class BandSplitSeparator(nn.Module):
         return wide(torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1))
 
     def use_scan(self, name: str) -> BandSplitSeparator:
-        """Choose the form of every Mamba2 scan by a name in `bsmamba2.scan.SCANS`. Returns self."""
+        """Choose the form of every Mamba2 scan by a name in `bsmamba2.networks.scan.SCANS`. Returns self."""
         scan, conv = scan_named(name)
         for module in self.modules():
             if isinstance(module, Mamba2):

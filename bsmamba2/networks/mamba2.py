@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bsmamba2.config import ModelConfig
-from bsmamba2.precision import wide
-from bsmamba2.scan import scan_named
+from bsmamba2.networks.precision import wide
+from bsmamba2.networks.scan import scan_named
 
 EPS = 1e-5  # of both norms below
 
