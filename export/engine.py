@@ -5,10 +5,7 @@ Nothing appears under these names unless it computes what PyTorch does.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -17,45 +14,21 @@ from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import StftConfig
 from export.describe import describe, model_of
 from export.errors import ExportError
+from export.files import Exported, Report, described, put_in_place, writing
 from export.graph.check_graph import check_graph
 from export.graph.to_onnx import to_onnx
-from export.plan.build import Build, Progress, build_plan
+from export.plan.build import NO_PROBES, Build, Progress
+from export.plan.checked import build_checked
 from export.proof.record import recorded_wave
 from export.proof.reference import reference_of
-from export.proof.verify import TOLERANCES, Recorded, record, verify, verify_plan
-from runtime.engine.gpu import find_gpu
-from runtime.engine.manifest import (
-    METADATA_KEY,
-    SCANS,
-    TARGETS,
-    EngineFile,
-    Manifest,
-    Plan,
-    Range,
-    probe_tensors,
-    sha256_of,
-)
+from export.proof.verify import TOLERANCES, record, verify
+from runtime.engine.manifest import METADATA_KEY, SCANS, TARGETS, Range, probe_tensors
 from runtime.parity.reference import write_reference
 
 BATCH = Range(1, 1, 8)
 MAX_BATCH = 64
 MAX_FRAMES = 100_000
 PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes: more does not fit one ONNX file
-NO_PROBES = "a TensorRT plan has one output and gives no probes"
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written."""
-
-    engine: Path
-    plan: Path | None
-    manifest_path: Path
-    manifest: Manifest
-    reference: Path | None = None
-    not_run: str = ""  # why the plan was not run, if it was not
 
 
 def only(size: int) -> Range:
@@ -93,12 +66,12 @@ def export_engine(
     _check_options(checkpoint, frames, batch, precision, scan, target)
     if probe and build is not None:
         raise ExportError(f"--probe: {NO_PROBES}: leave out --probe or --trt")
-    with _writing(name, with_plan=build is not None, with_reference=reference) as (folder, finals):
+    with writing(name, with_plan=build is not None, with_reference=reference) as (folder, finals):
         report("building the network")
         model = checkpoint.model()
-        described = model_of(config, sum(parameter.numel() for parameter in model.parameters()))
+        model_entry = model_of(config, sum(parameter.numel() for parameter in model.parameters()))
         length = frames.opt if frames.min == frames.max else "frames"
-        probes = probe_tensors(described, length) if probe else []
+        probes = probe_tensors(model_entry, length) if probe else []
         report("tracing it into a graph")
         graph = to_onnx(model, frames, precision, scan, target, [each.name for each in probes])
         report("checking the graph")
@@ -124,7 +97,7 @@ def export_engine(
         )
         manifest = describe(
             checkpoint,
-            described,
+            model_entry,
             frames=frames,
             batch=batch,
             precision=precision,
@@ -135,13 +108,13 @@ def export_engine(
         )
         onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
         onnx.save(graph, part)
-        manifest = replace(manifest, onnx=_described(part))
+        manifest = replace(manifest, onnx=described(part))
         not_run = ""
         if build is not None:
             plan = folder / finals.plan.name
-            manifest, not_run = _with_plan(manifest, part, plan, build, recorded, report, progress)
+            manifest, not_run = build_checked(manifest, part, plan, build, recorded, report, progress)
         report("writing")
-        _write(manifest, folder, finals)
+        put_in_place(manifest, folder, finals)
     return Exported(
         finals.onnx,
         finals.plan if build is not None else None,
@@ -150,111 +123,6 @@ def export_engine(
         finals.reference if reference else None,
         not_run,
     )
-
-
-def rebuild_plan(
-    name: Path,
-    manifest: Manifest,
-    build: Build,
-    recorded: list[Recorded],
-    report: Report = lambda step: None,
-    progress: Progress | None = None,
-) -> Exported:
-    """Build `name`.plan again from `name`.onnx, which `manifest` describes; rewrite `name`.json. Raises ExportError."""
-    with _writing(name, with_plan=True) as (folder, finals):
-        plan = folder / finals.plan.name
-        manifest, not_run = _with_plan(manifest, finals.onnx, plan, build, recorded, report, progress)
-        report("writing")
-        _write(manifest, folder, replace(finals, moved=(finals.plan, finals.manifest)))
-    return Exported(finals.onnx, finals.plan, finals.manifest, manifest, not_run=not_run)
-
-
-def _with_plan(
-    manifest: Manifest,
-    graph: Path,
-    plan: Path,
-    build: Build,
-    recorded: list[Recorded],
-    report: Report,
-    progress: Progress | None,
-) -> tuple[Manifest, str]:
-    """Build `plan` from `graph` and check it: by its header and, where its GPU is at hand, by what it computes.
-
-    Returns the manifest with the plan in it, and why the plan was not run, if it was not.
-    """
-    report(f"building the plan with {build.flavour} {build.version}")
-    capabilities = list(build.compute_capabilities)
-    manifest = replace(manifest, plan=Plan(None, build.flavour, build.version, capabilities, None))
-    build_plan(graph, plan, manifest.inside_plan(), manifest.batch, manifest.frames, build, progress)
-    file = _described(plan)
-    manifest = replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, None))
-    gpu, why_not = find_gpu()
-    if gpu is None:
-        return manifest, f"there is no NVIDIA GPU here ({why_not})"
-    if gpu.capability not in capabilities:
-        return manifest, f"this GPU, {gpu.name}, has {gpu.capability}"
-    parity = verify_plan(plan, manifest, recorded, report)
-    return replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, parity)), ""
-
-
-@dataclass(frozen=True)
-class _Finals:
-    """The names an engine's files get once all of it is right."""
-
-    onnx: Path
-    plan: Path
-    manifest: Path
-    reference: Path
-    moved: tuple[Path, ...]  # those that are written now
-
-
-@contextmanager
-def _writing(name: Path, with_plan: bool, with_reference: bool = False) -> Iterator[tuple[Path, _Finals]]:
-    """A folder beside `name` for what is not finished. What fails in it becomes one ExportError, and it vanishes."""
-    suffixes = (".onnx", ".plan", ".json", ".npz")
-    graph, plan, manifest, reference = (name.with_name(name.name + suffix) for suffix in suffixes)
-    wanted = {graph: True, plan: with_plan, reference: with_reference, manifest: True}
-    finals = _Finals(graph, plan, manifest, reference, tuple(path for path, is_made in wanted.items() if is_made))
-    for final in finals.moved:
-        if final.is_dir():
-            raise ExportError(f"{final}: is a folder: choose another name with -o")
-    try:
-        name.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=name.parent, prefix=".bsm-export-") as folder:
-            yield Path(folder), finals
-    except OSError as error:
-        raise ExportError(f"{name}: cannot be written ({error.strerror or error})") from error
-
-
-def _described(part: Path) -> EngineFile:
-    return EngineFile(part.name, part.stat().st_size, sha256_of(part))
-
-
-def _write(manifest: Manifest, folder: Path, finals: _Finals) -> None:
-    part = folder / finals.manifest.name
-    part.write_text(manifest.to_json() + "\n", encoding="utf-8")
-    Manifest.from_json(part.read_text(encoding="utf-8"), str(finals.manifest))
-    _replace_all({folder / final.name: final for final in finals.moved}, folder)
-    if finals.plan not in finals.moved:
-        finals.plan.unlink(missing_ok=True)  # of an earlier engine of this name: the manifest knows it no longer
-
-
-def _replace_all(moves: dict[Path, Path], folder: Path) -> None:
-    """Move every new file to its final name or leave all names as they were: no engine without its manifest."""
-    earlier: dict[Path, Path] = {}
-    try:
-        for part, final in moves.items():
-            if final.exists():
-                earlier[final] = folder / f"earlier-{final.name}"
-                final.replace(earlier[final])
-            part.replace(final)
-    except BaseException:  # Ctrl-C, too
-        for part, final in moves.items():
-            if not part.exists():
-                final.unlink(missing_ok=True)
-            if final in earlier and earlier[final].exists():
-                earlier[final].replace(final)
-        raise
 
 
 def _check_options(checkpoint: Checkpoint, frames: Range, batch: Range, precision: str, scan: str, target: str) -> None:

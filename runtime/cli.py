@@ -14,9 +14,10 @@ import typer
 
 from runtime.audio import CLIP, FORMATS, SUBTYPES
 from runtime.backends import DEVICES
-from runtime.command import Version, printable, run_command
+from runtime.command import Version, run_command
 from runtime.engine.info import describe_engine
 from runtime.errors import OptionError, SeparationError
+from runtime.printable import printable
 from runtime.separation.separator import DEFAULT_OVERLAP, Separator, open_separator
 from runtime.songs.batch import Batch, Outcome, Settings
 from runtime.songs.inputs import SUFFIXES, find_songs

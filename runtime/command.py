@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import traceback
@@ -14,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from runtime.errors import SeparationError
+from runtime.printable import printable
 
 INTERRUPTED = 130
 
@@ -80,12 +80,3 @@ def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[
 def _terminated(number: int, frame: object) -> NoReturn:
     """SIGTERM ends the command as Ctrl-C does, so that temporary files are removed."""
     raise KeyboardInterrupt
-
-
-def printable(text: str) -> str:
-    """`text` without what would break out of its line in a terminal: names of files may hold anything.
-
-    A line that goes on with two spaces is a list of ours, and stays one.
-    """
-    text = re.sub(r"\n(?!  )", r"\\n", text)
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

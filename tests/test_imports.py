@@ -16,44 +16,19 @@ NOT_FOR = {
 }
 # The network itself reads no songs and is no command; its training, the demo's among it, does and is.
 WITH_SONGS = ("training", "synthesis", "demo")
-# export may describe, check, compare and report an engine with the runtime.
-EXPORT_MAY_USE = {
-    "runtime": {"manifest"},
-    "runtime.audio": {"Song", "read_song", "resample"},
-    "runtime.backends": {"Backend", "DEVICES", "Done", "open_backend"},
-    "runtime.backends.cuda": {"load_cudart"},
-    "runtime.backends.onnxruntime": None,
-    "runtime.backends.plan_checks": {"check_gpu", "check_version"},
-    "runtime.backends.tensorrt": None,
-    "runtime.bench.contenders": None,
-    "runtime.bench.machine": None,
-    "runtime.bench.measure": None,
-    "runtime.bench.page": None,
-    "runtime.bench.results": None,
-    "runtime.bench.schema": None,
-    "runtime.bench.text": None,
-    "runtime.command": None,
-    "runtime.errors": None,
-    "runtime.evaluation.judge": None,
-    "runtime.evaluation.metrics": None,
-    "runtime.evaluation.page": None,
-    "runtime.evaluation.results": None,
-    "runtime.evaluation.schema": None,
-    "runtime.evaluation.tables": None,
-    "runtime.evaluation.tracks": None,
-    "runtime.engine.flavours": None,
-    "runtime.engine.gpu": None,
-    "runtime.engine.manifest": None,
-    "runtime.parity.difference": None,
-    "runtime.parity.report": None,
-    "runtime.engine.plan_header": None,
-    "runtime.songs.progress": None,
-    "runtime.parity.reference": None,
-    "runtime.parity.replay": None,
-    "runtime.pictures.page": {"check_output", "new_figure", "write_whole"},
-    "runtime.separation.separator": {"Separator"},
-    "runtime.parity.sdr_change": None,
-    "runtime.dsp.stft": None,
+# The floors of each package, from the top down: a room uses only rooms below it (docs/architecture.md). Modules beside
+# the rooms are the commands above all of them, or belong to the ground, which every room may use and which uses none.
+FLOORS = {
+    "runtime": [
+        *("parity", "evaluation", "bench", "songs", "separation", "pictures", "backends", "audio", "dsp", "engine"),
+    ],
+    "export": ["checks", "plan", "proof", "graph"],
+    "bsmamba2": ["demo", "training", "synthesis", "checkpoint", "networks"],
+}
+GROUND = {
+    "runtime": {"errors", "printable"},
+    "export": {"describe", "errors", "files"},
+    "bsmamba2": {"config", "errors"},
 }
 
 
@@ -83,13 +58,36 @@ def test_the_network_needs_nothing_of_training():
             assert "bsmamba2.training" not in path.read_text(), path
 
 
-def test_export_uses_only_what_describes_and_checks_an_engine():
+def imported_modules(path: Path, package: str) -> set[str]:
+    """What `path` imports from `package`: rooms and modules beside them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            first, *rest = node.module.split(".")
+            if first == package:
+                names |= {rest[0]} if rest else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == package for alias in node.names), f"{path}: use from ... import"
+    return names
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_room_uses_only_rooms_below_it(package):
+    floors, ground = FLOORS[package], GROUND[package]
+    folder = ROOT / package
+    assert {path.parent.name for path in folder.glob("*/__init__.py")} == set(floors)
+    for path in sorted(folder.rglob("*.py")):
+        room = path.relative_to(folder).parts[0].removesuffix(".py")
+        used = imported_modules(path, package)
+        if room in floors:
+            assert used <= {room, *floors[floors.index(room) + 1 :], *ground}, path
+        elif room in ground:
+            assert used <= ground, path
+
+
+def test_bsm_run_is_used_by_nothing():
     for path in sorted((ROOT / "export").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "runtime":
-                assert node.module in EXPORT_MAY_USE, f"{path}: {node.module}"
-                names = EXPORT_MAY_USE[node.module]
-                assert names is None or {alias.name for alias in node.names} <= names, path
+        assert not imported_modules(path, "runtime") & {"cli"}, path
 
 
 def python_without(*blocked: str, code: str) -> subprocess.CompletedProcess[str]:

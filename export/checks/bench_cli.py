@@ -23,10 +23,11 @@ from runtime.bench.page import as_html
 from runtime.bench.results import Bench, Outcome, require_faster
 from runtime.bench.schema import as_json
 from runtime.bench.text import as_text
-from runtime.command import Version, printable, run_command
+from runtime.command import Version, run_command
 from runtime.engine.manifest import Manifest, Range, read_manifest
 from runtime.errors import OptionError
 from runtime.pictures.page import check_output, new_figure, write_whole
+from runtime.printable import printable
 
 MOST = 100_000  # of rounds, frames or chunks
 

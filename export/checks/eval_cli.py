@@ -15,7 +15,7 @@ from bsmamba2.errors import BsmambaError
 from export.checks.eval_models import Model, check_options, open_model
 from runtime.backends import DEVICES
 from runtime.bench.machine import describe_machine
-from runtime.command import Version, printable, run_command
+from runtime.command import Version, run_command
 from runtime.errors import OptionError
 from runtime.evaluation.judge import judge, judge_mixture
 from runtime.evaluation.page import as_html
@@ -24,6 +24,7 @@ from runtime.evaluation.schema import as_json
 from runtime.evaluation.tables import as_text, tables
 from runtime.evaluation.tracks import Track, check_track, find_tracks, read_track, songs_folder
 from runtime.pictures.page import check_output, new_figure, write_whole
+from runtime.printable import printable
 from runtime.songs.progress import song_progress
 
 SHORTEST, LONGEST = 0.1, 600.0  # s

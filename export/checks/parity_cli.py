@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bsmamba2.errors import BsmambaError
 from runtime.audio import Song, read_song, resample
 from runtime.backends import DEVICES, open_backend
-from runtime.command import Version, printable, run_command
+from runtime.command import Version, run_command
 from runtime.engine.manifest import Manifest, Stft, read_manifest, sha256_of
 from runtime.errors import AudioError, OptionError
 from runtime.parity.reference import Reference, read_reference, require_origin
@@ -22,6 +22,7 @@ from runtime.parity.replay import replay
 from runtime.parity.report import Comparison, as_html, as_text
 from runtime.parity.sdr_change import SdrChange, read_true_stems, sdr_changes
 from runtime.pictures.page import check_output, new_figure, write_whole
+from runtime.printable import printable
 from runtime.separation.separator import Separator
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ def prepared(
 ) -> BandSplitSeparator:
     """A copy of `model` in the form that is exported: the same function, for so many `frames`, in `precision`.
 
-    For the target "cpu" the dual path runs slice by slice (see export.graph.sliced), its Mamba2 blocks folded (export.graph.fold)
-    where a CPU computes in their precision; on a "gpu" the whole batch runs at once.
+    For the target "cpu" the dual path runs slice by slice (see export.graph.sliced), with its Mamba2 blocks folded
+    (export.graph.fold) where a CPU computes in their precision; on a "gpu" the whole batch runs at once.
     """
     model = copy.deepcopy(model)
     group_bands(model)
@@ -55,8 +55,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2].
 
-    `probes` names what else it gives (see export.graph.probed), if anything. All are float32 at any precision. The batch is
-    dynamic; so are the frames unless `frames` allows one number only.
+    `probes` names what else it gives (see export.graph.probed), if anything. All are float32 at any precision. The
+    batch is dynamic; so are the frames unless `frames` allows one number only.
     """
     config = model.config
     example = torch.zeros(2, frames.opt, config.stft.bins, config.channels, 2)

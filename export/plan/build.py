@@ -1,6 +1,6 @@
 """From NAME.onnx to NAME.plan: TensorRT's and TensorRT-RTX's builder, driven by one code path.
 
-Precision is in the graph (`bsmamba2.networks.precision`), so the network is strongly typed and no precision flag exists.
+Precision is in the graph (`bsmamba2.networks.precision`): the network is strongly typed and no precision flag exists.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from runtime.errors import EngineError
 DEFAULT_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")  # of a TensorRT-RTX plan: A100, RTX 30, 40 and 50
 MOST_WORKSPACE = 10_000.0  # gigabytes
 SHOWN = 3  # parse errors told one by one
+NO_PROBES = "a TensorRT plan has one output and gives no probes"
 
 Progress = Callable[[str, int, int], None]  # (what the builder is doing, steps done, steps in all)
 

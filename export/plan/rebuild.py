@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
-from export.engine import NO_PROBES, Exported, Report, rebuild_plan
 from export.errors import ExportError
+from export.files import Exported, Report, put_in_place, writing
 from export.graph.widened import widened
-from export.plan.build import Progress, plan_build
+from export.plan.build import NO_PROBES, Build, Progress, plan_build
+from export.plan.checked import build_checked
 from export.proof.record import recorded_mixture
 from export.proof.verify import Recorded
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -49,6 +51,23 @@ def rebuild_engine(
     runs_here = gpu is not None and gpu.capability in build.compute_capabilities
     recorded = _recorded(graph, manifest, report) if runs_here else []
     return rebuild_plan(name, manifest, build, recorded, report, progress)
+
+
+def rebuild_plan(
+    name: Path,
+    manifest: Manifest,
+    build: Build,
+    recorded: list[Recorded],
+    report: Report = lambda step: None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Build `name`.plan again from `name`.onnx, which `manifest` describes; rewrite `name`.json. Raises ExportError."""
+    with writing(name, with_plan=True) as (folder, finals):
+        plan = folder / finals.plan.name
+        manifest, not_run = build_checked(manifest, finals.onnx, plan, build, recorded, report, progress)
+        report("writing")
+        put_in_place(manifest, folder, replace(finals, moved=(finals.plan, finals.manifest)))
+    return Exported(finals.onnx, finals.plan, finals.manifest, manifest, not_run=not_run)
 
 
 def _recorded(graph: Path, manifest: Manifest, report: Report) -> list[Recorded]:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.audio import open_song
-from runtime.command import printable
 from runtime.pictures.mel import Float, Picture, Sketch
 from runtime.pictures.page import new_figure, write_whole
+from runtime.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from runtime.command import printable
+from runtime.printable import printable
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tiny import STFT, TINY, tiny_checkpoint
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.networks.model import BandSplitSeparator
-from export import engine as export_module
+from export import files
 from export.engine import export_engine, only, smallest_frames
 from export.errors import ExportError
 from export.graph.bands import group_bands, runs
@@ -233,7 +233,7 @@ def test_a_crash_while_writing_leaves_nothing(tiny, tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export_module, "sha256_of", full)
+    monkeypatch.setattr(files, "sha256_of", full)
     with pytest.raises(ExportError, match="No space left on device"):
         export_engine(tiny, tmp_path / "x", frames=only(20))
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors"}

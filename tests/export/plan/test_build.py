@@ -12,11 +12,11 @@ import onnx
 import pytest
 from tiny import tiny_checkpoint
 
-from export import engine as engine_module
 from export.cli import app
 from export.engine import export_engine, only
 from export.errors import ExportError
 from export.plan import build as build_module
+from export.plan import checked
 from export.plan.build import DEFAULT_CAPABILITIES, Build, build_plan, plan_build
 from export.plan.inspect_engine import inspect_engine
 from export.plan.rebuild import rebuild_engine
@@ -216,7 +216,7 @@ def stand_in(gain):
 
 
 def test_a_plan_is_run_where_its_gpu_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine_module, "find_gpu", lambda: (RTX_4090, ""))
+    monkeypatch.setattr(checked, "find_gpu", lambda: (RTX_4090, ""))
     checkpoint = tiny_checkpoint(tmp_path, kind="transformer")
     options = {"frames": only(70), "target": "gpu", "build": plan_build("tensorrt-rtx", ("8.9",))}
     monkeypatch.setattr(tensorrt_backend, "TensorRtBackend", stand_in(1.0))
