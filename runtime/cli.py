@@ -190,6 +190,8 @@ def _print_outcome(outcome: Outcome) -> None:
                 cut = report.clipped.get(stem, 0)
                 note = f"  ({cut} samples clipped: --clip rescale or --subtype FLOAT keeps them)" if cut else ""
                 print(f"  {printable(str(path))}{note}")
+        for each in report.notes:
+            print(f"  note: {printable(each)}")
         if report.gain != 1.0:
             print(f"  turned down to {report.gain:.3g} of their level, so that nothing clips (see --clip)")
     if outcome.plot in outcome.written:

@@ -55,6 +55,7 @@ class FfmpegSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.notes: list[str] = []
         self._name = b"file:" + os.fsencode(path.absolute())  # no other protocol, and no option, whatever its name
         found = self._probe()
         stream = found["streams"][0]

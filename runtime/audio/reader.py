@@ -34,6 +34,7 @@ class Source(Protocol):
     samples: int | None  # as the file declares; None where it does not
     form: Form
     tags: Tags
+    notes: list[str]  # what was done about a file that is not quite as it should be; complete at the end
 
     def read(self, count: int) -> Samples:
         """The next samples, [n, c] with n <= count; n is 0 at the end only. Raises AudioError."""
@@ -52,6 +53,7 @@ class SongReader:
         self.samples = source.samples  # as declared; None where unknown: what `blocks` gives decides
         self.form = source.form
         self.tags = source.tags
+        self.notes = source.notes  # for the user, complete once `blocks` has ended
         self._source = source
 
     def blocks(self, size: int = BLOCK) -> Iterator[Samples]:

@@ -34,6 +34,7 @@ class SndfileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.notes: list[str] = []
         with ExitStack() as stack:
             # By descriptor: a name need not be valid text, and its extension must not decide how the content is read.
             try:

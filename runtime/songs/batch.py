@@ -63,6 +63,7 @@ class Outcome:
                 "took": round(self.report.wall, 3),
                 "gain": self.report.gain,
                 "clipped": self.report.clipped,
+                "notes": list(self.report.notes),
             }
         return fields
 

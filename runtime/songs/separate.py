@@ -37,6 +37,7 @@ class Report:
     gain: float  # what all stems were turned down by, so that none exceeds full scale
     clipped: dict[str, int]  # samples cut, by stem
     times: dict[str, float]  # s, by stage; some go on at the same time
+    notes: tuple[str, ...] = ()  # what was done about a song that is not quite as it should be
 
     @property
     def seconds(self) -> float:
@@ -106,6 +107,7 @@ def separate_file(
         gain=writers.gain,
         clipped=writers.clipped,
         times={name: seconds - before.get(name, 0.0) for name, seconds in times.seconds.items()},
+        notes=tuple(reader.notes),
     )
 
 
