@@ -5,8 +5,6 @@ The file is untrusted: ffmpeg gets no shell, no standard input, no network and n
 
 from __future__ import annotations
 
-import json
-import os
 import queue
 import shutil
 import subprocess
@@ -18,30 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.audio.form import Form
-from runtime.audio.sndfile import UnreadableError
-from runtime.audio.tags import kept
+from runtime.audio.inspection import UnreadableError
+from runtime.audio.probe import INPUT, file_name, last_line, packets, probe
 from runtime.errors import AudioError
 
-PROBE_SECONDS = 30  # to say what a file is
 STALL_SECONDS = 60  # without a sample: ffmpeg hangs
 LONGEST_LACK = 0.5  # s that a song may end before the length it declares: containers round, encoders pad
-CUT_OFF = (b"ended prematurely", b"partial file")  # complaints at a cut that ffmpeg takes for the end
-MIN_SCORE = 25  # of 100: below it ffmpeg has guessed by the name
+LATE = 0.05  # s between the start of a file and that of its sound, of which the user is told
+BROKEN_OFF = (b"ended prematurely", b"partial file")  # complaints at a missing end that ffmpeg takes for the end
 PIECE = 1 << 18  # bytes read from ffmpeg at a time
 PIECES = 8  # read ahead
 ALLOCATION = 1 << 29  # bytes ffmpeg may allocate at once
-
-# Containers of sound and video that hold their own samples: no playlists, no lists of pictures, no devices.
-FORMATS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
-    "mp3,mpc,mpc8,mpeg,mpegts,mxf,ogg,rm,shn,tak,truehd,tta,voc,w64,wav,wv"
-)
-INPUT = ("-protocol_whitelist", "file", "-format_whitelist", FORMATS)
-# Codecs without loss whose samples are integers of a known number of bits.
-EXACT = ("alac", "ape", "flac", "shorten", "tak", "tta", "wavpack")
-WITHOUT_LENGTH = ("aac", "ac3", "amr", "dts", "dtshd", "eac3", "loas", "mp3", "mpeg", "mpegts", "truehd")
-TAG_NAMES = {"track": "tracknumber"}  # ffmpeg's name, libsndfile's
 
 
 def ffmpeg_installed() -> bool:
@@ -53,67 +38,30 @@ class FfmpegSource:
 
     samples: int | None = None  # containers declare seconds, and not to the sample
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, before: str = "") -> None:
+        """`before`: why libsndfile does not read it."""
+        self._path, self._before = path, before
         self.notes: list[str] = []
-        self._name = b"file:" + os.fsencode(path.absolute())  # no other protocol, and no option, whatever its name
-        found = self._probe()
-        stream = found["streams"][0]
-        try:
-            self.sample_rate, self.channels = int(stream["sample_rate"]), int(stream["channels"])
-            self._declared = _declared_seconds(stream, found.get("format", {}))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UnreadableError(f"no sample rate or channels in {stream.get('codec_name', 'its stream')}") from error
-        if self.sample_rate < 1 or self.channels < 1:
-            raise UnreadableError("no sample rate or channels")
-        bits = str(stream.get("bits_per_raw_sample", ""))
-        exact = stream.get("codec_name") in EXACT and bits in ("16", "24")
-        self.form = Form("FFMPEG", f"PCM_{bits}" if exact else str(stream.get("codec_name", "unknown")).upper())
-        words = {**found.get("format", {}).get("tags", {}), **stream.get("tags", {})}
-        self.tags = kept({TAG_NAMES.get(name.lower(), name.lower()): str(text) for name, text in words.items()})
+        self._probed = found = probe(path)
+        self.sample_rate, self.channels, self.channel_mask = found.sample_rate, found.channels, found.channel_mask
+        self.form, self.tags = found.form, found.tags
+        if found.start > LATE:
+            self.notes.append(f"its sound starts {found.start:.2f} s after its picture: the stems start with the sound")
+        self._dtype = np.dtype("<f8" if self.form.dtype == "float64" else "<f4")
         self._done = 0  # samples
         self._rest = b""
         self._start()
 
-    def _probe(self) -> dict[str, Any]:
-        command = ["ffprobe", "-v", "error", *INPUT, "-select_streams", "a:0", "-show_streams", "-show_format"]
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell, and the name cannot be an option
-                [*command, "-of", "json", "-i", self._name],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=PROBE_SECONDS,
-                check=False,
-            )
-            found = json.loads(done.stdout or b"{}")
-        except subprocess.TimeoutExpired:
-            raise UnreadableError(f"gave no answer in {PROBE_SECONDS} s") from None
-        except (OSError, ValueError) as error:
-            raise UnreadableError(f"ffprobe failed: {error}") from error
-        if done.returncode != 0 or not isinstance(found, dict):
-            raise UnreadableError(self._words(done.stderr) or f"ffprobe ended with {done.returncode}")
-        if not found.get("streams"):
-            raise UnreadableError("no audio in it")
-        if int(found.get("format", {}).get("probe_score", 0)) < MIN_SCORE:
-            raise UnreadableError("looks like no format it knows")
-        return found
-
     def _start(self) -> None:
-        command = [
-            "ffmpeg",
-            "-nostdin",
-            "-hide_banner",
-            "-v",
-            "error",
-            "-xerror",
-            "-max_alloc",
-            str(ALLOCATION),
-            *INPUT,
-        ]
-        output = ["-map", "0:a:0", "-ar", str(self.sample_rate), "-ac", str(self.channels), "-f", "f32le", "pipe:1"]
+        # The same channels all along, though a stream may change them; by speakers where they are known, or ffmpeg
+        # would mix them for the speakers it takes by their number.
+        mask = self.channel_mask
+        channels = ["-af", f"aformat=channel_layouts={mask:#x}"] if mask else ["-ac", str(self.channels)]
+        sound = ["-map", "0:a:0", "-ar", str(self.sample_rate), *channels, "-f", f"f{self._dtype.itemsize * 8}le"]
+        limits = ["-nostdin", "-hide_banner", "-v", "error", "-xerror", "-max_alloc", str(ALLOCATION)]
         try:
             self._process = subprocess.Popen(  # noqa: S603
-                [*command, "-i", self._name, *output],
+                ["ffmpeg", *limits, *INPUT, "-i", file_name(self._path), *sound, "pipe:1"],  # noqa: S607
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -149,8 +97,8 @@ class FfmpegSource:
             self._complaints.append(line[:1000])
 
     def read(self, count: int) -> NDArray[np.floating[Any]]:
-        """[n, c] float32"""
-        frame = 4 * self.channels
+        """[n, c]"""
+        frame = self._dtype.itemsize * self.channels
         wanted = count * frame
         while len(self._rest) < wanted:
             try:
@@ -166,7 +114,7 @@ class FfmpegSource:
             self._rest += piece
         whole = min(wanted, len(self._rest) // frame * frame)
         block, self._rest = self._rest[:whole], self._rest[whole:]
-        samples = np.frombuffer(block, "<f4").reshape(-1, self.channels)
+        samples = np.frombuffer(block, self._dtype).reshape(-1, self.channels)
         self._done += len(samples)
         if not len(samples):
             self._check_end()
@@ -176,23 +124,37 @@ class FfmpegSource:
         code = self._process.wait()
         self._threads[1].join()
         complaints = b"".join(self._complaints)
-        complaint = self._words(complaints)
-        if code != 0 or any(word in complaints for word in CUT_OFF):
+        reason = last_line(complaints, self._path) or (f"exit code {code}" if code else "")
+        done, declared = self._done / self.sample_rate, self._probed.of_sound or self._probed.of_file
+        stopped = code != 0 or any(word in complaints for word in BROKEN_OFF)
+        if not stopped and (declared is None or done >= declared - LONGEST_LACK):
+            return
+        found = packets(self._path)
+        why = f" (ffmpeg: {reason})" if reason else ""
+        whole = self._probed.of_file
+        if not self._done and (found is None or whole is None or found.file >= whole - LONGEST_LACK):
+            raise AudioError(self._undecoded(reason))
+        if found is None or (whole is not None and found.file < whole - LONGEST_LACK):
             raise AudioError(
-                f"{self._path}: is cut off or damaged: ffmpeg stopped at {self._done / self.sample_rate:.1f} s "
-                f"({complaint or f'exit code {code}'}): get the whole file, or repair it"
+                f"{self._path}: the file is incomplete or damaged: it declares {whole or declared or 0:.1f} s, and "
+                f"{done:.1f} s of sound can be decoded{why}: get the complete file"
             )
-        found = self._done / self.sample_rate
-        if self._declared is not None and found < self._declared - LONGEST_LACK:
+        if done < found.sound - LONGEST_LACK:
             raise AudioError(
-                f"{self._path}: is cut off or damaged: declares {self._declared:.1f} s, {found:.1f} s can be decoded"
-                f"{f' ({complaint})' if complaint else ''}: get the whole file"
+                f"{self._path}: the file is damaged: {done:.1f} s of {found.sound:.1f} s can be decoded{why}: get the "
+                "complete file, or repair it"
             )
+        if stopped:
+            self.notes.append(f"its end is damaged or missing{why}: {done:.2f} s of sound were read")
 
-    def _words(self, complaints: bytes) -> str:
-        """The last line of `complaints`, without the name of the file."""
-        lines = complaints.replace(self._name + b": ", b"").decode(errors="replace").split("\n")
-        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+    def _undecoded(self, reason: str) -> str:
+        codec = f"{self._probed.codec} of {self._probed.bits} bits" if self._probed.bits else self._probed.codec
+        said = "; ".join(each for each in (self._before and f"libsndfile: {self._before}", reason) if each)
+        advice = "flac -d FILE makes a WAV file of it" if self._probed.codec == "flac" else "convert it to WAV"
+        return (
+            f"{self._path}: none of its sound ({codec}) can be decoded by libsndfile and this ffmpeg"
+            f"{f' ({said})' if said else ''}: {advice}, or install a newer ffmpeg"
+        )
 
     def close(self) -> None:
         """End ffmpeg, at whatever it is."""
@@ -204,12 +166,3 @@ class FfmpegSource:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
-
-
-def _declared_seconds(stream: dict[str, Any], container: dict[str, Any]) -> float | None:
-    """The length that a container declares; None for one without a header for all of it, where ffmpeg only guesses."""
-    text = stream.get("duration") or container.get("duration")
-    if text is None or container.get("format_name") in WITHOUT_LENGTH:
-        return None
-    value = float(text)
-    return value if 0 < value < float("inf") else None

@@ -12,9 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.audio.chain import ChainSource
 from runtime.audio.ffmpeg import FfmpegSource, ffmpeg_installed
 from runtime.audio.form import Form
-from runtime.audio.sndfile import SndfileSource, UnreadableError
+from runtime.audio.inspection import UnreadableError, inspect
+from runtime.audio.sndfile import SndfileSource
 from runtime.audio.tags import Tags
 from runtime.errors import AudioError
 
@@ -69,12 +71,6 @@ class SongReader:
             self._check_level(block, done)
             done += len(block)
             yield np.ascontiguousarray(block.T)
-        if self.samples is not None and done < self.samples:
-            declared, missing = self.samples / self.sample_rate, (self.samples - done) / self.sample_rate
-            raise AudioError(
-                f"{self.path}: is cut off or damaged: {missing:.2g} s of the {declared:.1f} s it declares cannot "
-                "be read: get the whole file"
-            )
         if not done:
             raise AudioError(f"{self.path}: holds no samples")
 
@@ -114,7 +110,10 @@ def open_song(path: Path) -> SongReader:
 def _source(path: Path) -> Source:
     _check_file(path)
     try:
-        return SndfileSource(path)
+        inspection = inspect(path)
+        if len(inspection.parts) > 1:
+            return ChainSource(path, inspection)
+        return SndfileSource(path, inspection.parts[0], inspection.notes)
     except UnreadableError as error:
         reason = str(error)
     if not ffmpeg_installed():
@@ -122,7 +121,7 @@ def _source(path: Path) -> Source:
             f"{path}: cannot be read as audio ({reason}): convert it to WAV, or install ffmpeg, which may read it"
         )
     try:
-        return FfmpegSource(path)
+        return FfmpegSource(path, reason)
     except UnreadableError as error:
         raise AudioError(f"{path}: cannot be read as audio (libsndfile: {reason}; ffmpeg: {error})") from error
 

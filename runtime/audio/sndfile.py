@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,66 +13,70 @@ import soundfile
 from numpy.typing import NDArray
 
 from runtime.audio.form import Form
+from runtime.audio.inspection import Part, UnreadableError
 from runtime.audio.tags import read_tags
-from runtime.audio.truncation import Mp3Length, check_whole
+from runtime.audio.truncation import Mp3Length
+from runtime.audio.view import View
 from runtime.errors import AudioError
 
-# libsndfile's account of a header whose sizes and the file's do not agree.
-MISMATCH = re.compile(r"^\s*(data|SSND|Data Size|Riff size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-STREAMED = range(0x7FFFF000, 0x80000000)  # sizes that programs declare when they write to a pipe, as is 2^32 - 1
+Samples = NDArray[np.floating[Any]]
+
 MP3_FRAME = 1152  # samples
 MP3_PADDING = 4 * MP3_FRAME  # what an encoder adds at both ends and takes away by its tag, at most, and the tag's frame
 UNKNOWN = 1 << 60  # frames: beyond it a length is libsndfile's word for "not known"
+NEAR_END = 1 << 17  # bytes of a file that may be read ahead of what is decoded, and of one frame
+FAILURES = (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError)
 
 
-class UnreadableError(Exception):
-    """This reader cannot read the file; another one may."""
+class Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read from its beginning to its end, of whatever length."""
+
+    def seekable(self) -> bool:
+        """No: else `read` looks up the length, which may be unknown, and seeks behind every block."""
+        return False
 
 
 class SndfileSource:
-    """A file's samples. Raises AudioError for one that is cut off, UnreadableError for what libsndfile cannot read."""
+    """The samples of a file, or of one part of it.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.notes: list[str] = []
+    Raises AudioError for a file that lacks its end, UnreadableError for what libsndfile cannot read.
+    """
+
+    def __init__(self, path: Path, part: Part, notes: Sequence[str] = ()) -> None:
+        """`part` of the file, as found by `inspect`, with its notes."""
+        self._path, self._part = path, part
+        self.notes = list(notes)
         with ExitStack() as stack:
             # By descriptor: a name need not be valid text, and its extension must not decide how the content is read.
             try:
-                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                raw = stack.enter_context(path.open("rb", buffering=0))
             except OSError as error:
                 raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
-            stack.callback(os.close, descriptor)
-            length = check_whole(path, descriptor)
+            whole = part.start == 0 and part.end == os.fstat(raw.fileno()).st_size and not part.changes
+            self._view = None if whole else View(raw, part.start, part.end, part.changes)
             try:
-                self._file = soundfile.SoundFile(descriptor, closefd=False)
-            except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+                self._file = Forward(raw.fileno() if self._view is None else self._view, closefd=False)
+            except FAILURES as error:
                 raise UnreadableError(_reason(error)) from error
             stack.callback(self._file.close)
-            self._describe(length)
-            self._check_sizes()
+            self._done = 0  # samples
+            self._ended = False
+            self._flac = self._file.format == "FLAC"
+            self._describe(part)
             self._open = stack.pop_all()
 
-    def _describe(self, mp3: Mp3Length | None) -> None:
+    def _describe(self, part: Part) -> None:
         file = self._file
-        if not 0 <= file.frames < UNKNOWN:
-            raise UnreadableError("it declares no length")
         self.sample_rate = int(file.samplerate)
         self.channels = int(file.channels)
-        self.samples: int | None = int(file.frames)
+        known = 0 <= file.frames < UNKNOWN
+        self.samples: int | None = int(file.frames) if known else part.samples
         self.form = Form(file.format, file.subtype)
         self.tags = read_tags(file)
-        if file.format == "MP3" and mp3 is not None:
-            self._check_mp3(mp3)
-
-    def _check_sizes(self) -> None:
-        for name, declared, found in MISMATCH.findall(self._file.extra_info):
-            of_audio = name not in ("Riff size", "riff") or self.form.format in ("RF64", "W64")
-            streamed = int(declared) in STREAMED or int(declared) == 0xFFFFFFFF
-            if of_audio and int(declared) > int(found) and not streamed:
-                raise AudioError(
-                    f"{self._path}: is cut off: declares {int(declared)} bytes of audio, holds {int(found)}: "
-                    "get the whole file"
-                )
+        if not known and file.format != "FLAC":
+            raise UnreadableError("it declares no length")
+        if file.format == "MP3" and part.mp3 is not None:
+            self._check_mp3(part.mp3)
 
     def _check_mp3(self, length: Mp3Length) -> None:
         """Without a Xing tag libsndfile guesses the length, and reads no further than it guessed."""
@@ -83,18 +87,61 @@ class SndfileSource:
         if not length.declared:
             self.samples = None
 
-    def read(self, count: int) -> NDArray[np.floating[Any]]:
+    def read(self, count: int) -> Samples:
         """[n, c]"""
+        declared = self._part.samples
+        if declared is not None and self._done < declared:
+            count = min(count, declared - self._done)  # what follows may be no sound, and would spoil the block
+        block: Samples = np.full((0 if self._ended else count, self.channels), np.nan, self.form.dtype)
         try:
-            out: NDArray[np.floating[Any]] = self._file.read(count, dtype=self.form.dtype, always_2d=True)
-        except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
-            raise AudioError(f"{self._path}: is cut off or damaged ({_reason(error)}): get the whole file") from error
-        return out
+            block = self._file.read(out=block) if len(block) else block
+            if self._view is not None and self._view.error is not None:
+                raise self._view.error
+        except FAILURES as error:
+            block = self._before_failure(block, error)
+        self._done += len(block)
+        if not len(block):
+            self._check_end()
+        return block if self._part.order is None else block[:, self._part.order]
+
+    def _before_failure(self, block: Samples, error: BaseException) -> Samples:
+        """What libsndfile had decoded when it failed, if that may be the end of the sound. Raises AudioError."""
+        declared = self._part.samples
+        if declared is not None and self._done >= declared:
+            self._ended = True
+            self.notes.append("what follows the end that its header declares is no sound of it, and is left out")
+            return block[:0]
+        if self._flac and declared is None and self._view is not None and self._view.rest < NEAR_END:
+            self._ended = True
+            block = block[: np.count_nonzero(~np.isnan(block[:, 0]))]  # rows that were not reached are still NaN
+            seconds = (self._done + len(block)) / self.sample_rate
+            self.notes.append(
+                f"decoding stopped after {seconds:.2f} s ({_reason(error)}): the last frame is damaged or not whole, or "
+                "what follows is no sound"
+            )
+            return block
+        raise AudioError(
+            f"{self._path}: the file is incomplete or damaged ({_reason(error)}): get the complete file"
+        ) from error
+
+    def _check_end(self) -> None:
+        promised = self._part.samples or (self.samples if self._part.promised else None)
+        if promised is not None and self._done < promised:
+            declared, missing = promised / self.sample_rate, (promised - self._done) / self.sample_rate
+            raise AudioError(
+                f"{self._path}: the file is incomplete or damaged: {missing:.2g} s of the {declared:.1f} s that it "
+                "declares cannot be read: get the complete file"
+            )
+        if self._part.samples is not None and self._done > self._part.samples:
+            self.notes.append(
+                f"its header declares {self._part.samples} samples, {self._done} follow: all of them were read"
+            )
+            self._part.samples = self._done
 
     def close(self) -> None:
         self._open.close()
 
 
 def _reason(error: BaseException) -> str:
-    text = getattr(error, "error_string", None) or str(error)
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return text.removeprefix("Error : ").rstrip(".").strip() or type(error).__name__

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from runtime.audio.view import Window
 from runtime.errors import AudioError
 
 MPEG_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}  # Hz; keys: version bits
@@ -27,13 +27,10 @@ def check_whole(path: Path, descriptor: int) -> Mp3Length | None:
     Raises AudioError if the file is an MP3 or Ogg file of which the end is missing.
     """
     length, reason = None, None
-    with open(descriptor, "rb", buffering=WINDOW, closefd=False) as file:
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
         start = file.read(10)
         size = file.seek(0, os.SEEK_END)
-        if start[:4] == b"OggS":
-            file.seek(max(0, size - OGG_TAIL))
-            reason = ogg_cut(file.read())
-        elif start[:3] == b"ID3" or _frame(start) is not None:
+        if start[:3] == b"ID3" or _frame(start) is not None:
             first = 10 + _syncsafe(start[6:10]) if start[:3] == b"ID3" else 0
             length, reason = walk_mp3(Window(file), first, size)
         file.seek(0)
@@ -49,33 +46,6 @@ class Mp3Length:
     samples: int  # of the frames up to the first thing that is none
     declared: bool  # the file has a Xing or Info tag that says, too
     to_end: bool  # nothing but tags follows those frames
-
-
-class Window:
-    """Bytes of a long file by position, read forward."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._start, self._bytes = 0, b""
-
-    def at(self, position: int, count: int) -> bytes:
-        if not self._start <= position <= self._start + len(self._bytes) - count:
-            self._file.seek(position)
-            self._start, self._bytes = position, self._file.read(WINDOW)
-        first = position - self._start
-        return self._bytes[first : first + count]
-
-
-def ogg_cut(tail: bytes) -> str | None:
-    """What is wrong with the end of an Ogg file, of which `tail` is the last part."""
-    page = tail.rfind(b"OggS")
-    if page < 0 or len(tail) < page + 27:
-        return "its last page is not whole"
-    segments = tail[page + 26]
-    table = tail[page + 27 : page + 27 + segments]
-    if len(table) < segments or len(tail) < page + 27 + segments + sum(table):
-        return "its last page is not whole"
-    return None if tail[page + 5] & OGG_LAST_PAGE else "it ends without the mark of its last page"
 
 
 def walk_mp3(window: Window, position: int, size: int) -> tuple[Mp3Length, str | None]:

@@ -161,7 +161,7 @@ def test_a_file_that_is_cut_off_is_never_taken_for_the_whole_song(tmp_path, no_f
     soundfile.write(tmp_path / "whole", NOISE, 48000, format=container, subtype=subtype)
     content = (tmp_path / "whole").read_bytes()
     (tmp_path / "cut").write_bytes(content[: round(part * len(content))])
-    with pytest.raises(AudioError, match="cut: (is cut off|cannot be read as audio)"):
+    with pytest.raises(AudioError, match="cut: (the file is incomplete|is cut off|cannot be read as audio)"):
         read(tmp_path / "cut")
 
 
@@ -199,7 +199,9 @@ def test_an_mp3_without_a_length_that_ends_in_a_frame_is_cut_off(tmp_path):
     assert read(path).shape[1] >= len(NOISE)
     content = path.read_bytes()
     (tmp_path / "cut.mp3").write_bytes(content[: len(content) // 2 + 7])
-    with pytest.raises(AudioError, match=r"cut\.mp3: is cut off: its last frame has \d+ bytes of \d+: get the whole"):
+    with pytest.raises(
+        AudioError, match=r"cut\.mp3: .*its last frame has \d+ bytes of \d+"
+    ):
         open_song(tmp_path / "cut.mp3")
     (tmp_path / "tagged.mp3").write_bytes(content + b"TAG" + bytes(125))
     assert read(tmp_path / "tagged.mp3").shape == read(path).shape

@@ -170,10 +170,11 @@ def test_each_is_read_or_refused_in_one_line(tmp_path, monkeypatch):
         for name in CASES
         if name.startswith(("cut to", "empty", "zeros", "noise", "text", "rate", "channels"))
         and not name.endswith("voc")
+        and name != "cut to 0.9.adpcm"  # lacks a part of its last block, and is taken with a note
     ],
 )
 def test_these_are_refused(tmp_path, monkeypatch, name):
-    """What is cut off, empty, not audio or absurd in its rate or channels never becomes a song."""
+    """What is incomplete, empty, not audio or absurd in its rate or channels never becomes a song."""
     monkeypatch.setattr(reader_module, "ffmpeg_installed", lambda: False)
     (tmp_path / name).write_bytes(CASES[name])
     assert outcome(tmp_path / name) is not None

@@ -1,0 +1,55 @@
+"""What the header of a FLAC file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.audio.view import Window
+
+ID3_HEADER = 10  # bytes
+
+
+@dataclass(frozen=True)
+class FlacHeader:
+    samples: int | None  # None where the encoder did not know
+    bits: int
+    end: int  # position behind the last frame and before tags of other formats
+    changes: dict[int, bytes]  # what makes it a header without a length: position -> bytes
+
+
+def flac_header(window: Window, size: int) -> FlacHeader | None:
+    """The header of the FLAC file of `size` bytes in `window`, perhaps behind an ID3 tag; None for other files."""
+    start = 0
+    head = window.at(0, ID3_HEADER)
+    if head[:3] == b"ID3":
+        start = ID3_HEADER + syncsafe(head[6:10])
+    head = window.at(start, 26)
+    if len(head) < 26 or head[:4] != b"fLaC" or head[4] & 0x7F != 0:
+        return None
+    # STREAMINFO: 20 bits of sample rate, 3 of channels, 5 of bits, 36 of samples, from byte 10 of its content.
+    packed = int.from_bytes(head[18:26], "big")
+    samples = packed & (1 << 36) - 1
+    bits = (packed >> 36 & 0x1F) + 1
+    return FlacHeader(samples or None, bits, _end(window, size), {start + 18: (packed - samples).to_bytes(8, "big")})
+
+
+def _end(window: Window, size: int) -> int:
+    """Where the file ends without the tags and zeros that programs put behind any file."""
+    while True:
+        tail = window.at(max(0, size - 128), 128)
+        if tail[:3] == b"TAG":  # ID3v1
+            size -= 128
+        elif tail[-32:-24] == b"APETAGEX":
+            size -= int.from_bytes(tail[-20:-16], "little") + (32 if tail[-9] & 0x80 else 0)
+        elif len(tail) == 128 and not tail.strip(b"\0"):
+            size -= 128
+        else:
+            return max(0, size)
+
+
+def syncsafe(four: bytes) -> int:
+    """A number of 7 bits a byte, as ID3 writes them."""
+    value = 0
+    for byte in four:
+        value = value << 7 | byte & 0x7F
+    return value
