@@ -1,4 +1,4 @@
-"""An engine's manifest, a reference for it, and a separator around an engine whose effect is known."""
+"""An engine's manifest, a reference for it, a separator around an engine whose effect is known, and GPUs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 from runtime import Separator
 from runtime.backends.fake import FakeBackend
 from runtime.dsp.stft import Stft
+from runtime.engine.gpu import Gpu
 from runtime.engine.manifest import FORMAT, VERSION, Manifest
 from runtime.parity.reference import Reference, shapes
+
+RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9")
+H200 = Gpu("NVIDIA H200", "9.0")
 
 
 def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -> dict:

@@ -1,13 +1,29 @@
-"""Sound files for tests."""
+"""Songs for tests, in memory and in files."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 STEMS_RATE = 8000  # Hz
+
+
+def noise(channels: int, samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, (channels, samples)).astype(np.float32)
+
+
+def blocks_of(song: np.ndarray, sizes: Sequence[int]) -> Iterator[np.ndarray]:
+    """`song`, [channels, samples], in blocks of these sizes, over and over."""
+    start = 0
+    for size in itertools.cycle([*sizes, 1000]):
+        if start >= song.shape[1]:
+            return
+        yield song[:, start : start + size]
+        start += size
 
 
 def song(path: str | Path, channels: int = 2, rate: int = 44100, samples: int = 10000) -> np.ndarray:

@@ -1,0 +1,82 @@
+"""An engine with a TensorRT plan on disk, and the doubles that would run it."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+import cuda.bindings
+import numpy as np
+import pytest
+from cuda_double import CudaDouble
+from fakes import plan_data
+from tensorrt_double import tensorrt_double
+
+from runtime.backends.tensorrt import TensorRtBackend
+from runtime.engine.manifest import Manifest, manifest_path, sha256_of
+from runtime.engine.plan_header import CAPABILITIES
+
+VERSION = "1.7.1.116"
+
+
+def header(size: int, capabilities=("8.9", "12.0")) -> bytes:
+    """The first 64 bytes of a TensorRT-RTX plan."""
+    mask = sum(1 << CAPABILITIES.index(each) for each in capabilities)
+    return struct.pack("<4s12xQ4BxxxxI", b"vtrt", size, 1, 7, 1, 116, mask).ljust(64, b"\0")
+
+
+@dataclass
+class Setup:
+    """An engine on disk, and the doubles that would run it."""
+
+    plan: Path
+    manifest: Manifest
+    cuda: CudaDouble
+    monkeypatch: pytest.MonkeyPatch
+    double: ModuleType | None = None  # of TensorRT, once installed
+
+    def write(self, content: bytes | None = None, manifest: Manifest | None = None) -> None:
+        """The plan, and a manifest that describes it truly."""
+        manifest = manifest or self.manifest
+        inside = self.manifest.inside_plan().encode()
+        is_rtx = self.manifest.plan.flavour == "tensorrt-rtx"
+        start = header(64 + len(inside)) if is_rtx else b"full".ljust(64, b"\0")
+        self.plan.write_bytes(start + inside if content is None else content)
+        file = replace(self.manifest.plan.file, bytes=self.plan.stat().st_size, sha256=sha256_of(self.plan))
+        manifest = replace(manifest, plan=replace(manifest.plan, file=file))
+        manifest_path(self.plan).write_text(manifest.to_json())
+
+    def install(self, gains=(0.5,), version=VERSION, change=None):
+        """TensorRT and the GPU."""
+        double = tensorrt_double(self.manifest, self.cuda, gains, version, change)
+        module = "tensorrt" if self.manifest.plan.flavour == "tensorrt" else "tensorrt_rtx"
+        self.double = double
+        self.monkeypatch.setitem(sys.modules, module, double)
+        self.monkeypatch.setattr(cuda.bindings, "runtime", self.cuda)
+        return double
+
+    def open(self) -> TensorRtBackend:
+        return TensorRtBackend(self.plan, self.manifest)
+
+    def mixture(self, batch=1, frames=None, seed=0):
+        shape = (batch, frames or self.manifest.frames.opt, self.manifest.bins, self.manifest.model.channels, 2)
+        return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def make(flavour, tmp_path, monkeypatch, frames=None, **changes):
+    data = plan_data(flavour, **changes)
+    manifest = Manifest.from_json(json.dumps(data), "made")
+    if frames is not None:
+        shapes = [
+            replace(each, shape=["frames" if size == 11 else size for size in each.shape])
+            for each in (manifest.input, manifest.output)
+        ]
+        manifest = replace(manifest, frames=frames, input=shapes[0], output=shapes[1])
+    setup = Setup(tmp_path / "x.plan", manifest, CudaDouble(), monkeypatch)
+    setup.write()
+    setup.install([0.5] * len(manifest.model.stems))
+    return setup
