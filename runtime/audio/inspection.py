@@ -76,13 +76,18 @@ def _inspect(path: Path, file: io.FileIO, size: int) -> Inspection:
         )
     notes = []
     if sound.lacks:
-        notes.append(f"the last sample frame lacks {sound.lacks} bytes and is left out")
+        notes.append(f"its last samples are not whole ({_bytes(sound.lacks)} missing) and are left out")
     if sound.behind:
         notes.append(
-            f"{sound.behind} bytes follow the end of the sound that the header declares ({sound.declared} bytes): they "
-            "are not read; if they are sound, repair the header first (for example: sox --ignore-length FILE NEW.wav)"
+            f"{_bytes(sound.behind)} follow the end of the sound that its header declares ({sound.declared} bytes) and "
+            "are not read: if they are sound, correct the header first (sox --ignore-length FILE NEW.wav)"
         )
-    return Inspection([Part(0, size, sound.changes)], notes)
+    end = sound.start + sound.declared if sound.behind and sound.declared is not None else size
+    return Inspection([Part(0, end, sound.changes)], notes)
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
 
 
 def _check_container(path: Path, window: Window, size: int) -> None:

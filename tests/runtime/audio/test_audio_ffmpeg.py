@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from runtime.audio import ffmpeg as ffmpeg_module
-from runtime.audio import probe as probe_module
 from runtime.audio import form_for, open_song
+from runtime.audio import probe as probe_module
 from runtime.errors import AudioError
 
 with_ffmpeg = pytest.mark.skipif(not ffmpeg_module.ffmpeg_installed(), reason="ffmpeg is not installed")
@@ -184,7 +184,10 @@ def test_a_program_that_does_its_work(pretend):
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ("out.write(bytes(400)); sys.stderr.write('first\\nlast word\\n'); sys.exit(1)", r"0\.0 s of sound can be decoded \(ffmpeg: last word\)"),
+        (
+            "out.write(bytes(400)); sys.stderr.write('first\\nlast word\\n'); sys.exit(1)",
+            r"0\.0 s of sound can be decoded \(ffmpeg: last word\)",
+        ),
         ("sys.exit(7)", "exit code 7"),
         ("out.write(bytes(12000))", r"declares 1\.0 s, and 0\.4 s"),
         ("out.write(bytes(32000)); sys.stderr.write('x: File ended prematurely')", "ended prematurely"),
