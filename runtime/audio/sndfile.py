@@ -116,8 +116,8 @@ class SndfileSource:
             block = block[: np.count_nonzero(~np.isnan(block[:, 0]))]  # rows that were not reached are still NaN
             seconds = (self._done + len(block)) / self.sample_rate
             self.notes.append(
-                f"decoding stopped after {seconds:.2f} s ({_reason(error)}): the last frame is damaged or not whole, or "
-                "what follows is no sound"
+                f"decoding stopped after {seconds:.2f} s ({_reason(error)}): the last frame is damaged or incomplete, "
+                "or what follows is no sound"
             )
             return block
         raise AudioError(
