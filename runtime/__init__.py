@@ -7,6 +7,7 @@ stems = separator.separate(audio, sample_rate)  # {"vocals": ..., "instrumental"
 
 from runtime.errors import AudioError, EngineError, ManifestError, NumericsError, OptionError, SeparationError
 from runtime.separation.separator import Separator, open_separator
+from runtime.songs.separate import Report, separate_file
 
 __all__ = [
     "AudioError",
@@ -14,7 +15,9 @@ __all__ = [
     "ManifestError",
     "NumericsError",
     "OptionError",
+    "Report",
     "SeparationError",
     "Separator",
     "open_separator",
+    "separate_file",
 ]
