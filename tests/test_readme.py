@@ -126,3 +126,11 @@ def test_every_program_runs(here):
 def test_every_link_leads_somewhere():
     for link in re.findall(r"\]\(([^)#]+)", README):
         assert "://" in link or (ROOT / link).exists(), link
+
+
+def test_every_page_has_a_title_and_is_listed():
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    assert pages
+    for page in pages:
+        assert f"](docs/{page.name}): " in README, page
+        assert re.match(r"# [A-Z].*\n\n\S", page.read_text()), page
