@@ -22,6 +22,7 @@ from runtime.separation.separator import DEFAULT_OVERLAP, Separator, open_separa
 from runtime.songs.batch import Batch, Outcome, Settings
 from runtime.songs.inputs import SUFFIXES, find_songs
 from runtime.songs.journal import Journal
+from runtime.songs.names import name_songs
 from runtime.songs.separate import CHANNELS
 
 app = typer.Typer(add_completion=False)
@@ -119,6 +120,10 @@ def run(
         )
         separator.times.seconds["open"] = time.perf_counter() - start
         notes = _print_notes(separator, 0)
+        named = name_songs(found.songs, output, separator.stems)
+        if left_out := len(found.songs) - len(named):
+            stems_found = f"{left_out} stem{'s' * (left_out > 1)} of other songs"
+            print(f"bsm-run: skipping {stems_found} (give a file by name to separate it)", file=sys.stderr)
         wanted = separator.stems if stems is None else list(dict.fromkeys(stem.strip() for stem in stems.split(",")))
         settings = Settings(
             folder=output,
@@ -130,7 +135,7 @@ def run(
             existing="skip" if skip_existing else "replace" if overwrite else "refuse",
             plot=plot,
         )
-        code = _separate_all(Batch(separator, engine.name, found.songs, settings), journal, debug)
+        code = _separate_all(Batch(separator, engine.name, named, settings), journal, debug)
         _print_notes(separator, notes)
         _print_times(separator, time.perf_counter() - start)
     if found.unreadable:

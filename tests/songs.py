@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def song(path: str | Path, channels: int = 2, rate: int = 44100, samples: int = 
     audio = np.random.default_rng(0).uniform(-0.9, 0.9, (samples, channels)).astype(np.float32)
     soundfile.write(path, audio, rate, subtype="FLOAT" if str(path).endswith("wav") else None)
     return audio
+
+
+def files(folder: str | Path = "separated") -> list[str]:
+    """Names of all files below `folder`, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def lines(path: str | Path = "done.jsonl") -> list[dict]:
+    """What `bsm-run --manifest` has written."""
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
 def write_stems(folder: Path, names: tuple[str, ...], seed: int, seconds: float = 3.0) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from runtime.errors import AudioError
 
+EXISTING = ("refuse", "skip", "replace")  # what to do about a file that has the name already
+
 
 class Part(io.FileIO):
     """A new file ".bsm-*.part" in the folder of `path`; made with the permissions any program would give it.
@@ -67,8 +69,20 @@ class Part(io.FileIO):
             self.part.unlink()
 
 
-def put_in_place(parts: Sequence[Part]) -> None:
-    """Give finished parts their names: all of them, or none and every earlier file is back. Raises AudioError."""
+def put_in_place(parts: Sequence[Part], existing: str = "replace") -> list[Part]:
+    """Give finished parts their names: all of them, or none and every earlier file is back. Raises AudioError.
+
+    `existing`, one of `EXISTING`, says what happens where another file has the name: "refuse" raises, "skip" leaves
+    that part out, "replace" replaces the file. With the first two a name is taken only if it is still free at that
+    moment, whatever other processes do. Returns the parts that have their names.
+    """
+    if existing == "replace":
+        _replace(parts)
+        return list(parts)
+    return _take_free_names(parts, existing)
+
+
+def _replace(parts: Sequence[Part]) -> None:
     earlier: dict[Path, Path] = {}
     placed: list[Path] = []
     try:
@@ -94,6 +108,50 @@ def put_in_place(parts: Sequence[Part]) -> None:
     for aside in earlier.values():
         with suppress(OSError):
             aside.unlink()
+
+
+def _take_free_names(parts: Sequence[Part], existing: str) -> list[Part]:
+    own = [(part.target, part.part.stat()) for part in parts]
+    placed = []
+    try:
+        for part in sorted(parts, key=lambda part: part.target):  # in one order, so that of two processes one gets all
+            try:
+                _take_free_name(part)
+            except FileExistsError as error:
+                if existing == "refuse":
+                    raise AudioError(
+                        f"{part.path}: exists, another process has written it in the meantime: choose another folder "
+                        "with -o, or give --overwrite or --skip-existing"
+                    ) from error
+            except OSError as error:
+                raise cannot_write(part.path, error) from error
+            else:
+                placed.append(part)
+    except BaseException:
+        for target, file in own:
+            with suppress(OSError):
+                if os.path.samestat(target.lstat(), file):
+                    target.unlink()
+        raise
+    for part in placed:
+        part.part.unlink(missing_ok=True)
+    return placed
+
+
+def _take_free_name(part: Part) -> None:
+    """Raises FileExistsError if the name is taken. What has it always has it whole, where the file system allows."""
+    try:
+        os.link(part.part, part.target)
+    except FileExistsError:
+        raise
+    except OSError:  # the file system has no hard links (FAT, some network shares): an empty file reserves the name
+        os.close(os.open(part.target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            part.part.replace(part.target)
+        except BaseException:
+            with suppress(OSError):
+                part.target.unlink()
+            raise
 
 
 def _second_name(path: Path, other: Path) -> None:

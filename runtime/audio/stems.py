@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.audio.form import Form
-from runtime.audio.part import Part
+from runtime.audio.part import EXISTING, Part
 from runtime.audio.tags import Tags
 from runtime.audio.writer import CLIP, SongWriter, check_form
 from runtime.errors import OptionError
@@ -33,8 +33,10 @@ class StemWriters:
     - "clamp": they are cut to full scale, in floating-point files, too.
     - "none": nothing is done about them; integers and lossy codecs cut them.
 
-    `clipped` counts the samples cut, by stem. What has to wait for the largest level lies in a raw file beside the
-    target: as much room again, never memory.
+    `existing`, one of `part.EXISTING`, says what happens where another file has a stem's name at the end: "replace"
+    replaces that file, "skip" leaves the stem out, "refuse" raises. `written` are the files that were made, `clipped`
+    counts the samples cut, both by stem. What has to wait for the largest level lies in a raw file beside the target:
+    as much room again, never memory.
     """
 
     def __init__(
@@ -46,13 +48,18 @@ class StemWriters:
         clip: str = "rescale",
         tags: Tags | None = None,
         samples: int | None = None,
+        existing: str = "replace",
     ) -> None:
         """`samples`: of the song, where known. Raises OptionError, AudioError where a target cannot be written."""
         if clip not in CLIP:
             raise OptionError(f"clip {clip}: expected {', '.join(CLIP)}")
+        if existing not in EXISTING:
+            raise OptionError(f"existing {existing}: expected {', '.join(EXISTING)}")
         check_form(form, sample_rate, channels)
         self.gain = 1.0
         self.clipped: dict[str, int] = {}
+        self.written: dict[str, Path] = {}
+        self._existing = existing
         self._form, self._clip, self._channels = form, clip, channels
         # The length decides between WAV and RF64, the largest level the gain: without one of them nothing is encoded.
         self._waits = (clip == "rescale" and not form.floating) or (form.format == "WAV" and samples is None)
@@ -81,8 +88,9 @@ class StemWriters:
         done = {stem: writer for stem, writer in writers.items() if isinstance(writer, SongWriter)}
         for writer in done.values():
             writer.finish()
-        SongWriter.put_in_place(list(done.values()))
-        self.clipped = {stem: writer.clipped for stem, writer in done.items()}
+        placed = SongWriter.put_in_place(list(done.values()), self._existing)
+        self.written = {stem: writer.path for stem, writer in done.items() if writer in placed}
+        self.clipped = {stem: done[stem].clipped for stem in self.written}
 
     def _encode(self) -> dict[str, SongWriter]:
         raw = {stem: output for stem, output in self._outputs.items() if isinstance(output, RawSamples)}

@@ -139,9 +139,10 @@ class SongWriter:
         self._part.discard()
 
     @staticmethod
-    def put_in_place(writers: list[SongWriter]) -> None:
-        """Give finished files their names: all or none."""
-        put_in_place([writer._part for writer in writers])
+    def put_in_place(writers: list[SongWriter], existing: str = "replace") -> list[SongWriter]:
+        """Give finished files their names as `part.put_in_place` does; returns those that have them."""
+        placed = put_in_place([writer._part for writer in writers], existing)
+        return [writer for writer in writers if writer._part in placed]
 
     def __enter__(self) -> SongWriter:
         return self

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
-import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.audio.part import Part, put_in_place
 from runtime.errors import OptionError
 
 if TYPE_CHECKING:
@@ -97,9 +97,16 @@ def check_output(option: str, path: Path | None) -> None:
         raise OptionError(f"{option} {path}: expected the name of a file in a folder that exists")
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """By way of a file beside it, so that `path` is never half written."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bsm-report-") as folder:
-        part = Path(folder) / "part"
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
+def write_whole(path: Path, content: str | bytes, existing: str = "replace") -> bool:
+    """A file that is never half written. `existing` is as in `part.put_in_place`; returns whether the file was made.
+
+    Raises AudioError.
+    """
+    part = Part(path)
+    try:
+        part.write(content.encode() if isinstance(content, str) else content)
+        part.check()
+        part.finish()
+        return bool(put_in_place([part], existing))
+    finally:
+        part.discard()

@@ -42,12 +42,13 @@ def plot_song(
     song: Path,
     stems: Mapping[str, Path],
     progress: Callable[[int], None] = lambda samples: None,
-) -> None:
-    """Draw `song` and its `stems`, files by name, into the PNG file at `path`.
+    existing: str = "replace",
+) -> bool:
+    """Draw `song` and its `stems`, files by name, into the PNG file at `path`; `existing` is as in `write_whole`.
 
     Sound files are read in blocks: memory does not grow with their length. `progress` is called with the part of the
-    sounds that is read, in samples of the song. Raises AudioError for what cannot be read, OptionError without
-    matplotlib, OSError where `path` cannot be written.
+    sounds that is read, in samples of the song. Returns whether the file was made. Raises AudioError for what cannot be
+    read or written, OptionError without matplotlib.
     """
     done = 0
 
@@ -61,7 +62,7 @@ def plot_song(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in another script is drawn as boxes
         figure.savefig(png, format="png", dpi=120)
-    write_whole(path, png.getvalue())
+    return write_whole(path, png.getvalue(), existing)
 
 
 def sketch(path: Path, read: Callable[[int], None] = lambda samples: None) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,6 @@ from runtime.songs.inputs import NamedSong, real
 from runtime.songs.progress import song_progress
 from runtime.songs.separate import Report, separate_file
 
-EXISTING = ("refuse", "skip", "replace")  # what to do about files that are there already
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,7 +29,7 @@ class Settings:
     subtype: str | None = None
     clip: str = "rescale"  # as in `StemWriters`
     channels: str = "ask"  # as in `separate_file`
-    existing: str = "refuse"  # one of EXISTING
+    existing: str = "refuse"  # what to do about files that exist: one of `part.EXISTING`
     plot: bool = False  # a picture beside the stems
 
 
@@ -104,23 +102,34 @@ class Batch:
             check_form(form, rate, opened.channels)
         stems = {stem: self._file(song, stem, form.suffix) for stem in settings.stems}
         plot = settings.folder / song.name.with_name(f"{song.name.name}.png") if settings.plot else None
-        written = self._to_write([*stems.values(), *([plot] if plot else [])])
-        targets = {stem: path for stem, path in stems.items() if path in written}
+        wanted = self._to_write([*stems.values(), *([plot] if plot else [])])
+        targets = {stem: path for stem, path in stems.items() if path in wanted}
+        written: list[Path] = []
         report = None
         with _folder((settings.folder / song.name).parent):
             if targets:
                 with song_progress(label, samples, rate) as progress, _naming(song.path):
                     report = separate_file(
-                        self.separator, song.path, targets, form, settings.clip, settings.channels, progress
+                        self.separator,
+                        song.path,
+                        targets,
+                        form,
+                        settings.clip,
+                        settings.channels,
+                        progress,
+                        settings.existing,
                     )
-            if plot is not None and plot in written:
+                written += report.written.values()
+            if plot is not None and plot in wanted:
                 known = samples if report is None else report.samples
                 with (
                     self.separator.times.stage("plot"),
                     song_progress(f"{label}: its picture", known, rate) as progress,
                 ):
-                    self._draw(plot, song, stems, progress)
-        return Outcome(song.path, stems, plot, written, report)
+                    title = f"{song.path.name}, separated by {self.engine}"
+                    if plot_song(plot, title, song.path, stems, progress, settings.existing):
+                        written.append(plot)
+        return Outcome(song.path, stems, plot, written, report if report is not None and report.written else None)
 
     def _file(self, song: NamedSong, stem: str, suffix: str = "") -> Path:
         return self.settings.folder / song.name.with_name(f"{song.name.name}_{stem}{suffix}")
@@ -136,13 +145,6 @@ class Batch:
                 f"{there[0]} exists: choose another folder with -o, or give --overwrite or --skip-existing"
             )
         return [path for path in paths if self.settings.existing == "replace" or path not in there]
-
-    def _draw(self, path: Path, song: NamedSong, stems: dict[str, Path], progress: Callable[[int], None]) -> None:
-        title = f"{song.path.name}, separated by {self.engine}"
-        try:
-            plot_song(path, title, song.path, stems, progress)
-        except OSError as error:
-            raise AudioError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 @contextmanager

@@ -1,10 +1,8 @@
-"""Which songs are meant, and what their stems are called: from files and folders to a name for each song."""
+"""Which songs are meant: from files and folders to a list of songs."""
 
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +17,11 @@ SUFFIXES = frozenset(f".{name}" for name in (*OF_LIBSNDFILE, *OF_FFMPEG))
 
 @dataclass(frozen=True)
 class NamedSong:
-    """A song to separate; its stems are called `name`_<stem>, where `name` may lead through folders."""
+    """A song to separate; its stems are called `name`_<stem>, where `name` may contain folders."""
 
     path: Path
     name: Path
+    by_name: bool = False  # given as a file, not found in a folder
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Found:
     """What files and folders hold."""
 
     songs: list[NamedSong]
-    unreadable: list[str]  # a line for each folder that could not be looked into
+    unreadable: list[str]  # a line for each folder that could not be read
 
 
 def real(path: Path) -> Path:
@@ -45,29 +44,29 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def find_songs(given: Iterable[Path], recursive: bool, leave_out: Path) -> Found:
-    """The files of `given`, and of its folders the songs, sorted; each song once, under a name of its own.
+def find_songs(given: Iterable[Path], recursive: bool, output: Path) -> Found:
+    """The files of `given` and, sorted, the songs in its folders; each song once. Names may still be equal.
 
-    `recursive` looks into subfolders, whose tree the names keep. Hidden files, links to folders and the folder
-    `leave_out`, where stems are written, are passed over. Raises OptionError for a folder in which no song can be
-    found, and for songs that cannot be told apart by name.
+    `recursive` includes subfolders, whose tree the names keep. Hidden files, links to folders and subfolders that are
+    `output`, where stems are written, are skipped. Raises OptionError for a folder in which no song can be found.
     """
     songs: dict[Path, NamedSong] = {}
     unreadable: list[str] = []
     for path in given:
         if _is_folder(path):
-            inside = _in_folder(path, recursive, leave_out)
+            inside = _in_folder(path, recursive, output)
             unreadable += inside.unreadable
             found = inside.songs
         else:
-            found = [NamedSong(path, Path(path.stem))]
+            found = [NamedSong(path, Path(path.stem), by_name=True)]
         for song in found:
-            songs.setdefault(real(song.path), song)
-    return Found(name_apart(list(songs.values())), list(dict.fromkeys(unreadable)))
+            first = songs.setdefault(real(song.path), song)
+            songs[real(song.path)] = replace(first, by_name=first.by_name or song.by_name)
+    return Found(list(songs.values()), list(dict.fromkeys(unreadable)))
 
 
-def _in_folder(root: Path, recursive: bool, leave_out: Path) -> Found:
-    stems = real(leave_out)
+def _in_folder(root: Path, recursive: bool, output: Path) -> Found:
+    stems = real(output)
     songs: list[NamedSong] = []
     unreadable: list[str] = []
 
@@ -87,46 +86,3 @@ def _in_folder(root: Path, recursive: bool, leave_out: Path) -> Found:
         no_songs = f"{root}: holds no songs, no .wav, .flac, .mp3 or the like{hint}"
         raise OptionError(next(iter(unreadable), no_songs))
     return Found(songs, unreadable)
-
-
-def name_apart(songs: list[NamedSong]) -> list[NamedSong]:
-    """`songs` with distinct names: those of one name keep the folders they differ in, then their suffix, too.
-
-    Names that differ in case only, or in how they spell an accent, count as one: some file systems take them so.
-    Raises OptionError where that is not enough.
-    """
-    for apart in (_by_folder, _by_suffix):
-        for same in _same_names(songs):
-            renamed = {song.path: new for song, new in zip(same, apart(same), strict=True)}
-            songs = [renamed.get(song.path, song) for song in songs]
-    names: dict[Path, NamedSong] = {}
-    for song in songs:
-        other = names.setdefault(song.name, song)
-        if other is not song:
-            raise OptionError(
-                f"{other.path} and {song.path}: their stems would both be called {song.name}_...: separate them apart"
-            )
-    return songs
-
-
-def _same_names(songs: list[NamedSong]) -> list[list[NamedSong]]:
-    groups: dict[str, list[NamedSong]] = defaultdict(list)
-    for song in songs:
-        groups[unicodedata.normalize("NFC", str(song.name)).casefold()].append(song)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _by_folder(songs: list[NamedSong]) -> list[NamedSong]:
-    folders = [real(song.path).parent for song in songs]
-    try:
-        common = os.path.commonpath(folders)
-    except ValueError:  # on different drives
-        return songs
-    return [
-        replace(song, name=folder.relative_to(common) / song.name.name)
-        for song, folder in zip(songs, folders, strict=True)
-    ]
-
-
-def _by_suffix(songs: list[NamedSong]) -> list[NamedSong]:
-    return [replace(song, name=song.name.with_name(song.path.name)) for song in songs]

@@ -35,6 +35,7 @@ class Report:
     form: Form  # of the stems
     wall: float  # s it took
     gain: float  # what all stems were turned down by, so that none exceeds full scale
+    written: dict[str, Path]  # files that were made, by stem
     clipped: dict[str, int]  # samples cut, by stem
     times: dict[str, float]  # s, by stage; some go on at the same time
     notes: tuple[str, ...] = ()  # what was done about a song that is not quite as it should be
@@ -53,14 +54,15 @@ def separate_file(
     clip: str = "rescale",
     channels: str = "ask",
     progress: Callable[[int], None] | None = None,
+    existing: str = "replace",
 ) -> Report:
-    """Separate the file `song` into `targets`, a file for each stem that is wanted: all of them appear, or none.
+    """Separate the file `song` into `targets`, a file for each wanted stem: all of them appear, or none.
 
-    The stems have the song's rate, channels, length and tags, and its `form` unless another is given; `clip` is as in
-    `StemWriters`. `channels` says what happens to a song of more than two: "ask" refuses it, "pairs" separates 1 and 2,
-    3 and 4 and so on as if they were songs of their own, an odd last one as a mono song. `progress` is called with the
-    samples of the song done. What is held in memory does not depend on the song's length. Raises AudioError,
-    OptionError, EngineError.
+    The stems have the song's sample rate, channels, length and tags, and its `form` unless another is given. `clip` and
+    `existing` are those of `StemWriters`. `channels` says what happens to a song of more than two channels: "refuse"
+    raises AudioError, "pairs" separates channels 1 and 2, 3 and 4 and so on as songs of their own, an odd last one as a
+    mono song. `progress` is called with the number of the song's samples done. Memory does not grow with the length of
+    the song. Raises AudioError, OptionError, EngineError.
     """
     start = time.perf_counter()
     if channels not in CHANNELS:
@@ -81,7 +83,7 @@ def separate_file(
             )
         form = form_for(reader.form) if form is None else form
         layout = reader.sample_rate, reader.channels
-        with StemWriters(targets, *layout, form, clip, reader.tags, reader.samples) as writers:
+        with StemWriters(targets, *layout, form, clip, reader.tags, reader.samples, existing) as writers:
             with (
                 closing(ahead(timed(reader.blocks(), times, "read"))) as blocks,
                 closing(separator.stream(blocks, *layout, list(targets), progress, channels == "pairs")) as ready,
@@ -105,6 +107,7 @@ def separate_file(
         form=form,
         wall=time.perf_counter() - start,
         gain=writers.gain,
+        written=writers.written,
         clipped=writers.clipped,
         times={name: seconds - before.get(name, 0.0) for name, seconds in times.seconds.items()},
         notes=tuple(reader.notes),

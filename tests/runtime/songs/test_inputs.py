@@ -8,6 +8,7 @@ import pytest
 
 from runtime.errors import OptionError
 from runtime.songs.inputs import find_songs
+from runtime.songs.names import name_songs
 
 OUT = Path("separated")
 
@@ -26,7 +27,8 @@ def tree(monkeypatch, tmp_path):
 
 
 def names(*given, recursive=False):
-    return {str(song.path): str(song.name) for song in find_songs(map(Path, given), recursive, OUT).songs}
+    found = find_songs(map(Path, given), recursive, OUT)
+    return {str(song.path): str(song.name) for song in name_songs(found.songs, OUT, [])}
 
 
 def test_a_folder_gives_its_songs_in_order(tree):
@@ -82,8 +84,8 @@ def test_trees_of_the_same_shape_stay_apart(tree):
 
 def test_names_that_cannot_be_told_apart_are_refused(tree):
     tree("x.wav", "x.mp3", "sub/x.wav.flac", "sub/x.mp3.flac", "sub/y.wav")
-    with pytest.raises(OptionError, match=r"x.wav and .*x.wav.flac: .* both be called x.wav_...: separate them apart"):
-        find_songs([Path("x.wav"), Path("x.mp3"), Path("sub/x.wav.flac")], False, OUT)
+    with pytest.raises(OptionError, match=r"x.wav and .*x.wav.flac: .* both be called x.wav_...: .* two runs"):
+        names("x.wav", "x.mp3", "sub/x.wav.flac")
 
 
 def test_folders_that_cannot_be_read_are_told_and_passed_over(tree, locked):
