@@ -1,4 +1,4 @@
-"""What every command of this project does alike: --version, one line for a mistake, a traceback only when asked for."""
+"""What all commands share: --help, --version, one line for a user's error, a traceback only with --debug, signals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,8 +15,10 @@ from typer.main import get_command
 
 from runtime.errors import SeparationError
 from runtime.printable import printable
+from runtime.streams import make_streams_lasting
 
 INTERRUPTED = 130
+HELP = ["-h", "--help"]
 
 
 def _show_version(context: typer.Context, wanted: bool) -> None:
@@ -24,28 +27,35 @@ def _show_version(context: typer.Context, wanted: bool) -> None:
         raise typer.Exit
 
 
-# For a parameter `version` of every command. Eager: it is heard before a missing argument is.
+# For a parameter `version` of every command. Eager: it works without the arguments that are required otherwise.
 Version = Annotated[
-    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and do nothing.")
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
 ]
 
 
 def run_command(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...] = ()) -> NoReturn:
-    """Run `app` on the command line and exit: 0, 2 for a user's mistake, 130 for Ctrl-C, 1 for a fault of ours.
-
-    `mistakes` are exceptions that count as the user's, besides `SeparationError` and bad options.
-    """
-    signal.signal(signal.SIGTERM, _terminated)
+    """Run `app` on the command line and exit with the code of `exit_code`."""
+    make_streams_lasting()
+    for each in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, each, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, _terminated)
     sys.exit(exit_code(app, name, sys.argv[1:], mistakes))
 
 
 def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[type[Exception], ...] = ()) -> int:
+    """Run `app` with `args`: 0, 2 for a user's error, 130 for Ctrl-C, SIGTERM and SIGHUP, 1 for an internal error.
+
+    `mistakes` are exceptions that count as a user's error, besides `SeparationError`, OSError and bad options.
+    """
     debug = "--debug" in args
-    if "" in args:  # as a path it would be the folder one is in
-        print(f"{name}: an argument is empty: is a variable not set? (see {name} --help)", file=sys.stderr)
+    if "" in args:  # as a path it would be the current folder
+        print(f"{name}: an argument is empty: check that shell variables are set (see {name} --help)", file=sys.stderr)
         return 2
     try:
-        result = get_command(app).main(args=list(args), prog_name=name, standalone_mode=False)
+        result = get_command(app).main(
+            args=list(args), prog_name=name, standalone_mode=False, help_option_names=list(HELP)
+        )
         if result == INTERRUPTED:  # typer has turned Ctrl-C into this exit code
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
@@ -63,20 +73,39 @@ def exit_code(app: typer.Typer, name: str, args: Sequence[str], mistakes: tuple[
         if isinstance(error, (SeparationError, *mistakes)):
             print(f"{name}: {printable(str(error))}", file=sys.stderr)
             return 2
-        if isinstance(error, OSError):  # a name too long, a folder that may not be entered
-            print(f"{name}: {printable(str(error.filename or 'a file'))}: {error.strerror or error}", file=sys.stderr)
+        if isinstance(error, OSError):
+            print(f"{name}: {printable(_os_message(error))}", file=sys.stderr)
             return 2
         if isinstance(error, MemoryError):
             print(f"{name}: out of memory: use a smaller batch, a shorter chunk or a shorter song", file=sys.stderr)
             return 2
         summary = (str(error).strip().splitlines() or [""])[0][:300]
         print(
-            f"{name}: a fault of {name} itself, {type(error).__name__}: {summary} (--debug shows where)",
+            f"{name}: internal error, please report it: {type(error).__name__}: {summary} (--debug shows a traceback)",
             file=sys.stderr,
         )
         return 1
 
 
+def _os_message(error: OSError) -> str:
+    """Names the file: a name too long, a folder that may not be entered, standard output on a full disk."""
+    if isinstance(error, FileNotFoundError) and _current_folder_is_gone():
+        return "the current folder no longer exists: change to another folder"
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
+
+
+def _current_folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _terminated(number: int, frame: object) -> NoReturn:
-    """SIGTERM ends the command as Ctrl-C does, so that temporary files are removed."""
+    """End the command as Ctrl-C does, so that temporary files are removed; another signal does not stop the removal."""
+    for each in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, each):
+            signal.signal(getattr(signal, each), signal.SIG_IGN)
     raise KeyboardInterrupt

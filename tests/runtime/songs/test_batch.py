@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 from fakes import separator_of
 from songs import files, lines, song
@@ -174,45 +169,3 @@ def test_folders_made_for_a_song_that_fails_are_removed(run):
     Path("out").mkdir()
     assert run("-r", "m", "-o", "out/deep") == 2
     assert Path("out").is_dir() and not list(Path("out").iterdir())
-
-
-SLOW = """
-import signal, sys, time
-from fakes import separator_of
-from runtime import cli
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
-
-def slow(mixture):
-    time.sleep(0.05)
-    return mixture[:, None] / 2
-
-cli.open_separator = lambda *args, **options: separator_of(function=slow)
-cli.main()
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_between_two_songs_nothing_is_half_written(tmp_path, number):
-    tests = Path(__file__).parents[2]
-    song(tmp_path / "a.wav", samples=1000)
-    song(tmp_path / "b.wav", samples=44100 * 60)
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, "x.onnx", "a.wav", "b.wav", "--manifest", "done.jsonl", "--format", "flac"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    out = tmp_path / "separated"
-    deadline = time.monotonic() + 60
-    while not list(out.glob(".bsm-*")) or not (out / "a_vocals.flac").exists():  # the second song is under way
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.3)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=30)
-    assert (process.returncode, error) == (130, "bsm-run: stopped\n")
-    assert files(out) == ["a_instrumental.flac", "a_vocals.flac"]
-    assert [Path(line["song"]).name for line in lines(tmp_path / "done.jsonl")] == ["a.wav"]
