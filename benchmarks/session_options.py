@@ -8,11 +8,11 @@ The first row is what bsm-run asks for. Seconds are those of a chunk. Needs some
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from turns import Form, compare
 
+from runtime.engine.cpu import default_threads
 from runtime.engine.manifest import read_manifest
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", type=Path)
     parser.add_argument("--frames", type=int)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     manifest, threads = read_manifest(args.engine), args.threads
@@ -34,7 +34,7 @@ def main() -> None:
         form(f"as bsm-run: {threads} threads, one chunk"),
         form("memory pattern on", options={"enable_mem_pattern": True}),
         form("memory arena off", options={"enable_cpu_mem_arena": False}),
-        form("threads sleep between operators", entries={"session.intra_op.allow_spinning": "0"}),
+        form("threads spin between operators", entries={"session.intra_op.allow_spinning": "1"}),
         form("weights not laid out beforehand", entries={"session.disable_prepacking": "1"}),
         form("denormals as zero", entries={"session.set_denormal_as_zero": "1"}),
         form("1 thread", threads=1),

@@ -36,8 +36,9 @@ class Opened:
     def __init__(self, form: Form) -> None:
         import onnxruntime as ort
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = form.threads
+        from runtime.backends.onnxruntime import session_options
+
+        options = session_options(form.threads)
         options.enable_mem_pattern = False
         for name, value in form.options.items():
             setattr(options, name, value)

@@ -126,7 +126,9 @@ def export(
     target = target or ("cpu" if build is None else "gpu")
     from bsmamba2.checkpoint import load_checkpoint
     from export.engine import export_engine
+    from export.proof.torch_backend import use_threads
 
+    use_threads()
     assert ckpt is not None  # noqa: S101 - one of the three was given
     checkpoint = load_checkpoint(ckpt, config, weights)
     stft = checkpoint.config.stft

@@ -45,9 +45,9 @@ class TorchContender:
 
         from bsmamba2.checkpoint import load_checkpoint
         from bsmamba2.errors import BsmambaError
+        from export.proof.torch_backend import use_threads
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        use_threads(self.threads)
         try:
             checkpoint = load_checkpoint(self.ckpt, self.config)
         except BsmambaError as error:

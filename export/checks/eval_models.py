@@ -85,18 +85,15 @@ def open_model(
             f"--device {device}: {given} is a checkpoint, which runs on the CPU: export it with bsm-export"
         )
     try:
-        import torch
-
         from bsmamba2.checkpoint import load_checkpoint
-        from export.proof.torch_backend import TorchBackend
+        from export.proof.torch_backend import TorchBackend, use_threads
 
         checkpoint = load_checkpoint(given, config, weights or "raw")
         model = checkpoint.model()
         manifest = _manifest(checkpoint, model)
     except ImportError as error:
         raise OptionError(f"{given}: {error.name} is not installed: pip install 'bsmamba2[export]'") from error
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     return Model(name, given, TorchBackend(model), manifest, any_length=True)
 
 

@@ -75,7 +75,7 @@ def parity(
     with closing(open_backend(engine, manifest, threads, device)) as backend:
         if stems is not None and song is not None:
             truth = read_true_stems(stems, song, Separator(backend, manifest).stems)
-        checkpoint = None if ckpt is None else _checkpoint(ckpt, config, manifest)
+        checkpoint = None if ckpt is None else _checkpoint(ckpt, config, manifest, threads)
         if reference is not None or checkpoint is None:
             path = reference or beside
             recorded, against = read_reference(path, manifest), f"{path}, what PyTorch computed at the export"
@@ -112,14 +112,16 @@ def _check_options(
         raise OptionError("--reference and --ckpt: give one of them")
 
 
-def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest) -> Checkpoint:
+def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest, threads: int | None) -> Checkpoint:
     """The checkpoint, once it is known to be the engine's. Raises OptionError, BsmambaError."""
     try:
         from bsmamba2.checkpoint import load_checkpoint
         from export.describe import model_of
+        from export.proof.torch_backend import use_threads
     except ImportError as error:
         raise OptionError(f"--ckpt: {error.name} is not installed: pip install 'bsmamba2[export]'") from error
 
+    use_threads(threads)
     checkpoint = load_checkpoint(ckpt, config, manifest.checkpoint.weights)
     require_origin(ckpt, sha256_of(checkpoint.path), checkpoint.weights, manifest)
     found = model_of(checkpoint.config, manifest.model.parameters), Stft(**asdict(checkpoint.config.stft))

@@ -51,7 +51,9 @@ def profile(
     """ONNX Runtime's events of one run on the CPU, those of nodes inside of Scans and Loops once an iteration."""
     import onnxruntime as ort
 
-    options = _options(threads)
+    from runtime.backends.onnxruntime import session_options
+
+    options = session_options(threads)
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
     session = ort.InferenceSession(engine, options, ["CPUExecutionProvider"])
@@ -133,16 +135,20 @@ class ProductsSession:
 def seconds_alone(product: Product, threads: int | None) -> float:
     """Seconds of one, the median of a few, in ONNX Runtime on operands in place, so that running it does nothing else.
 
-    Opens and closes a session: the threads of others would go on looking for work meanwhile.
+    Opens and closes a session: the memory and the threads of the one before are gone.
     """
     import onnxruntime as ort
+
+    from runtime.backends.onnxruntime import session_options
 
     if product.dtype not in TYPES:
         raise EngineError(f"a matrix product of {product.dtype}: expected one of {', '.join(TYPES)}")
     dtype = TYPES[product.dtype]
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal(shape, np.float32).astype(dtype) for shape in (product.left, product.right))
-    session = ort.InferenceSession(one_product(left, right, product), _options(threads), ["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        one_product(left, right, product), session_options(threads), ["CPUExecutionProvider"]
+    )
     binding = session.io_binding()
     # Named, so that they outlive this: a binding holds no reference to the memory it is bound to.
     bound = {"left": left} if product.weight else {"left": left, "right": right}
@@ -176,13 +182,3 @@ def one_product(left: np.ndarray, right: np.ndarray, product: Product) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     out: bytes = model.SerializeToString()
     return out
-
-
-def _options(threads: int | None) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    return options

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import Done
+from runtime.engine.cpu import check_threads, default_threads
 from runtime.engine.manifest import METADATA_KEY, Tensor
-from runtime.errors import EngineError, ManifestError, OptionError
+from runtime.errors import EngineError, ManifestError
 
 try:
     import onnxruntime as ort
@@ -21,7 +22,6 @@ except ImportError as error:
         "ONNX Runtime is not installed: pip install 'bsmamba2[run]', or 'bsmamba2[cuda]' with an NVIDIA GPU"
     ) from error
 
-MAX_THREADS = 1024
 CPU = "CPUExecutionProvider"
 # device -> the providers that are one, best first
 PROVIDERS = {
@@ -31,11 +31,24 @@ PROVIDERS = {
 }
 
 
+def session_options(threads: int | None) -> ort.SessionOptions:
+    """Options of a session with `threads` CPU threads (None: `default_threads`), which sleep while they have no work.
+
+    Measured: docs/engine.md. Raises OptionError.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # errors come as exceptions; its own log would repeat them on stderr
+    # 0: ONNX Runtime chooses.
+    options.intra_op_num_threads = (default_threads() or 0) if threads is None else check_threads(threads)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
 class OnnxRuntimeBackend:
     """One session on `device`: "cpu", "cuda", "tensorrt", or "auto", which is CUDA where it starts and else the CPU.
 
-    On the CPU it takes `threads` threads or, for None, one for each core; `lean` gives memory back as soon as it is
-    free, where the intermediates are large: half the peak. A GPU asked for is never replaced by the CPU.
+    On the CPU it takes `threads` threads (None: `default_threads`); `lean` returns memory to the system as soon as it
+    is free, which halves the peak where intermediate results are large. The CPU never replaces a GPU asked for.
     """
 
     depth = 1
@@ -49,17 +62,12 @@ class OnnxRuntimeBackend:
         lean: bool = False,
         precision: str = "fp32",
     ) -> None:
-        if threads is not None and not 1 <= threads <= MAX_THREADS:
-            raise OptionError(f"threads {threads}: expected 1 to {MAX_THREADS}")
         self.notes: list[str] = []
         self._engine = engine
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # errors come as exceptions; its own log would repeat them on stderr
+        options = session_options(threads)
         options.enable_cpu_mem_arena = not lean
         # A pattern would lay out a second run's memory beside what the first has left in the arena: half as much again.
         options.enable_mem_pattern = False
-        if threads is not None:
-            options.intra_op_num_threads = threads
         self._session, provider = self._open(options, "cpu" if threads is not None else device, precision)
         self.name = f"onnxruntime {ort.__version__}, {provider.removesuffix('ExecutionProvider')}"
         self._inputs = self._tensors(self._session.get_inputs())

@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.engine.cpu import usable_cpus
 from runtime.engine.gpu import find_gpu
 
 PACKAGES = ("bsmamba2", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "torch", "onnx")
@@ -19,7 +20,7 @@ PACKAGES = ("bsmamba2", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "
 class Machine:
     cpu: str
     cores: int  # the system's
-    usable_cores: int  # those this process may run on
+    usable_cores: int  # those this process may use
     memory_bytes: int | None
     load_average: float | None  # processes that wanted to run in the minute before; 0 is a quiet machine
     system: str
@@ -31,10 +32,11 @@ class Machine:
 def describe_machine() -> Machine:
     gpu, _ = find_gpu()
     cores = os.cpu_count() or 1
+    usable = usable_cpus()
     return Machine(
         cpu=_cpu_name(),
         cores=cores,
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
+        usable_cores=cores if usable is None else usable,
         memory_bytes=_memory(),
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         system=platform.platform(),

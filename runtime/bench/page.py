@@ -66,7 +66,7 @@ def _summary(bench: Bench) -> str:
 
 
 def _intro(bench: Bench) -> list[Markup]:
-    threads = "as many threads as it chooses" if bench.threads is None else f"CPU threads: {bench.threads}"
+    threads = "the default number of CPU threads" if bench.threads is None else f"CPU threads: {bench.threads}"
     parts = [
         heading("What was measured"),
         paragraph(

@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from runtime import EngineError, ManifestError, OptionError, open_separator
+from runtime.backends import onnxruntime as module
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.manifest import manifest_path, sha256_of
 
@@ -76,8 +77,28 @@ def test_a_file_that_is_no_onnx_is_refused(engine):
 
 @pytest.mark.parametrize("threads", [0, -1, 1025, 99999999999])
 def test_impossible_threads_are_refused(engine, threads):
-    with pytest.raises(OptionError, match=f"threads {threads}: expected 1 to 1024"):
+    with pytest.raises(OptionError, match=f"^--threads {threads}: must be between 1 and 1024$"):
         OnnxRuntimeBackend(engine, threads)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads cannot be counted here")
+@pytest.mark.parametrize("allowed", [1, 3])
+def test_it_has_as_many_threads_as_the_process_may_use(engine, monkeypatch, allowed):
+    """Also more than there are cores: the number is what counts, not the machine's."""
+    monkeypatch.setattr(module, "default_threads", lambda: allowed)
+
+    def started(threads):
+        before = len(list(Path("/proc/self/task").iterdir()))
+        session = OnnxRuntimeBackend(engine, threads)
+        return session, len(list(Path("/proc/self/task").iterdir())) - before
+
+    assert started(None)[1] == allowed - 1  # the one that calls it computes, too
+    assert started(2)[1] == 1
+
+
+def test_threads_without_work_sleep(monkeypatch):
+    options = module.session_options(2)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 def test_a_failing_run_does_not_move_to_another_provider(engine):
