@@ -11,7 +11,7 @@ from runtime.engine.cpu import check_threads, default_threads
 
 
 def use_threads(threads: int | None = None) -> None:
-    """Let PyTorch use `threads` CPU threads; None: at most `default_threads`, as it does not know a container's quota."""
+    """Let PyTorch use `threads` CPU threads; None: at most `default_threads`, since it ignores quotas."""
     own = torch.get_num_threads()
     torch.set_num_threads(min(own, default_threads() or own) if threads is None else check_threads(threads))
 
