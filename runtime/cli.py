@@ -17,94 +17,99 @@ from runtime.backends import DEVICES
 from runtime.command import Version, run_command
 from runtime.engine.info import describe_engine
 from runtime.errors import OptionError, SeparationError
-from runtime.printable import printable
+from runtime.printable import counted, printable
 from runtime.separation.separator import DEFAULT_OVERLAP, Separator, open_separator
 from runtime.songs.batch import Batch, Outcome, Settings
 from runtime.songs.inputs import SUFFIXES, find_songs
 from runtime.songs.journal import Journal
 from runtime.songs.names import name_songs
+from runtime.songs.progress import duration, pace
 from runtime.songs.separate import CHANNELS
 
 app = typer.Typer(add_completion=False)
 Format = Enum("Format", {name: name.lower() for name in FORMATS}, type=str)  # type: ignore[misc]
 Subtype = Enum("Subtype", {name: name for name in SUBTYPES}, type=str)  # type: ignore[misc]
 Clip = Enum("Clip", {name: name for name in CLIP}, type=str)  # type: ignore[misc]
-Channels = Enum("Channels", {name: name for name in CHANNELS}, type=str)  # type: ignore[misc]
 
 
 @app.command()
 def run(
     engine: Annotated[
         Path,
-        typer.Argument(metavar="ENGINE", help="NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it."),
+        typer.Argument(metavar="ENGINE", help="NAME.onnx or NAME.plan from bsm-export, with NAME.json beside it."),
     ],
     songs: Annotated[
         list[Path] | None,
         typer.Argument(metavar="SONG", help="Sound files, or folders of them.", show_default=False),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the stems.")] = Path(
-        "separated"
-    ),
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Output folder.")] = Path("separated"),
     recursive: Annotated[
-        bool, typer.Option("-r", "--recursive", help="Look into subfolders, and keep them in DIR.")
+        bool, typer.Option("-r", "--recursive", help="Include subfolders, and keep their structure in DIR.")
     ] = False,
     stems: Annotated[
-        str | None, typer.Option(help="Stems to write, as vocals,instrumental.", show_default="all the engine gives")
+        str | None, typer.Option(help="Stems to write, such as vocals,instrumental.", show_default="all")
     ] = None,
     format: Annotated[  # noqa: A002
-        Format | None, typer.Option(case_sensitive=False, help="Of the stems.", show_default="the song's, else wav")
+        Format | None, typer.Option(case_sensitive=False, help="Output format.", show_default="the song's, or wav")
     ] = None,
     subtype: Annotated[
         Subtype | None,
-        typer.Option(case_sensitive=False, help="Sample type of the stems.", show_default="the song's, else FLOAT"),
+        typer.Option(case_sensitive=False, help="Sample type of the stems.", show_default="the song's, or FLOAT"),
     ] = None,
     clip: Annotated[
-        Clip, typer.Option(help="Samples beyond full scale: turn all stems down alike, cut them, or do nothing.")
+        Clip,
+        typer.Option(help="Samples above full scale: turn all stems down (rescale), cut (clamp), or ignore (none)."),
     ] = Clip.rescale,  # type: ignore[attr-defined]
     channels: Annotated[
-        Channels, typer.Option(help="Songs of more than 2 channels: refuse, or separate them two by two.")
-    ] = Channels.ask,  # type: ignore[attr-defined]
-    plot: Annotated[bool, typer.Option("--plot", help="Draw each song and its stems: DIR/SONG.png.")] = False,
+        str,
+        typer.Option(
+            metavar="|".join(CHANNELS), help="Songs with more than 2 channels: refuse, or separate them in pairs."
+        ),
+    ] = CHANNELS[0],
+    plot: Annotated[bool, typer.Option("--plot", help="Draw each song and its stems into DIR/SONG.png.")] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave alone what exists, make the rest.")
+        bool, typer.Option("--skip-existing", help="Keep existing stems, write only the missing ones.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace stems that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing stems.")] = False,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.jsonl", help="Add a line of JSON for each song: what was done.", show_default=False),
+        typer.Option(metavar="FILE.jsonl", help="Append a line of JSON per song: what was done.", show_default=False),
     ] = None,
     overlap: Annotated[
-        float, typer.Option(help="Part of a chunk shared with the next, 0 to 0.9. 0 is the official procedure.")
+        float,
+        typer.Option(help="Overlap between chunks, as a fraction (0 to 0.9). 0 reproduces the official code."),
     ] = DEFAULT_OVERLAP,
     tta: Annotated[
-        bool, typer.Option("--tta", help="Take the mean with what comes of swapped channels: twice the time.")
+        bool, typer.Option("--tta", help="Average with a second pass over swapped left/right channels (2x slower).")
     ] = False,
     shifts: Annotated[
-        int, typer.Option(metavar="N", help="Take the mean over N positions within a hop: N times the time.")
+        int, typer.Option(metavar="N", help="Average N passes, each shifted by a fraction of a hop (Nx slower).")
     ] = 1,
     batch: Annotated[
-        int | None, typer.Option(help="Chunks given to the engine at a time.", show_default="what it was made for")
+        int | None, typer.Option(help="Chunks per engine run.", show_default="the engine's optimum")
     ] = None,
     device: Annotated[
-        str, typer.Option(metavar="|".join(DEVICES), help="Where it runs; auto takes what is installed and starts.")
+        str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
-    info: Annotated[bool, typer.Option("--info", help="Say what ENGINE is, and do nothing.")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
+    info: Annotated[bool, typer.Option("--info", help="Describe ENGINE and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
     version: Version = False,
 ) -> int:
-    """Separate each SONG with ENGINE into DIR/SONG_<stem>, in the song's own format, rate, channels and length."""
+    """Separate each SONG with ENGINE into DIR/SONG_<stem>, in the song's format, sample rate, channels and length."""
     if engine.suffix.lower() in SUFFIXES:
-        raise OptionError(f"{engine}: named like a song: expected the engine first, NAME.onnx or NAME.plan, then songs")
+        raise OptionError(
+            f"{engine}: named like a song: give the engine first (NAME.onnx or NAME.plan), then the songs"
+        )
     if info:
         if songs:
-            raise OptionError(f"--info says what {engine} is: leave out {songs[0]}")
+            raise OptionError(f"--info takes no songs: leave out {songs[0]}")
         print("\n".join(map(printable, describe_engine(engine).split("\n"))))
         return 0
     if not songs:
-        raise OptionError("no songs: give sound files or folders after the engine")
+        raise OptionError("no songs given: give sound files or folders after the engine")
     if skip_existing and overwrite:
-        raise OptionError("--skip-existing and --overwrite: give one of them")
+        raise OptionError("--skip-existing and --overwrite exclude each other: give one of them")
     start = time.perf_counter()
     found = find_songs(songs, recursive, output)
     for line in found.unreadable:
@@ -122,7 +127,7 @@ def run(
         notes = _print_notes(separator, 0)
         named = name_songs(found.songs, output, separator.stems)
         if left_out := len(found.songs) - len(named):
-            stems_found = f"{left_out} stem{'s' * (left_out > 1)} of other songs"
+            stems_found = f"{counted(left_out, 'stem')} of other songs"
             print(f"bsm-run: skipping {stems_found} (give a file by name to separate it)", file=sys.stderr)
         wanted = separator.stems if stems is None else list(dict.fromkeys(stem.strip() for stem in stems.split(",")))
         settings = Settings(
@@ -131,7 +136,7 @@ def run(
             format=format and format.value,
             subtype=subtype and subtype.value,
             clip=clip.value,
-            channels=channels.value,
+            channels=channels,
             existing="skip" if skip_existing else "replace" if overwrite else "refuse",
             plot=plot,
         )
@@ -139,12 +144,12 @@ def run(
         _print_notes(separator, notes)
         _print_times(separator, time.perf_counter() - start)
     if found.unreadable:
-        print(f"bsm-run: folders that could not be read: {len(found.unreadable)}", file=sys.stderr)
+        print(f"bsm-run: {counted(len(found.unreadable), 'folder')} could not be read", file=sys.stderr)
     return 2 if found.unreadable else code
 
 
 def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
-    """Returns the exit code: 2 if a song failed. The error of an only song is raised."""
+    """Returns the exit code: 2 if a song failed. The error of a single song is raised."""
     done: list[Outcome] = []
     failures = 0
     for i, song in enumerate(batch.songs, 1):
@@ -173,7 +178,7 @@ def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
 
 
 def _print_notes(separator: Separator, printed: int) -> int:
-    """Print what the backend noted after the first `printed` notes; returns how many there are."""
+    """Print the backend's notes after the first `printed`; returns how many there are."""
     for note in separator.backend.notes[printed:]:
         print(f"bsm-run: {printable(note)}", file=sys.stderr)
     return len(separator.backend.notes)
@@ -186,19 +191,17 @@ def _print_outcome(outcome: Outcome) -> None:
         return
     report = outcome.report
     if report is None:
-        print(f"{name}: drawn, its stems exist")
+        print(f"{name}: picture drawn, its stems exist")
     else:
-        pace = f"{report.seconds / report.wall:.2g} times real time"
-        print(f"{name}: {report.seconds:.1f} s separated in {report.wall:.1f} s ({pace})")
-        for stem, path in outcome.stems.items():
-            if path in outcome.written:
-                cut = report.clipped.get(stem, 0)
-                note = f"  ({cut} samples clipped: --clip rescale or --subtype FLOAT keeps them)" if cut else ""
-                print(f"  {printable(str(path))}{note}")
+        print(f"{name}: {_work(report.seconds, report.wall, 'separated in')}")
+        for stem, path in report.written.items():
+            cut = report.clipped[stem]
+            note = f"  ({counted(cut, 'sample')} clipped; --clip rescale or --subtype FLOAT avoids it)" if cut else ""
+            print(f"  {printable(str(path))}{note}")
         for each in report.notes:
             print(f"  note: {printable(each)}")
         if report.gain != 1.0:
-            print(f"  turned down to {report.gain:.3g} of their level, so that nothing clips (see --clip)")
+            print(f"  all stems turned down to {report.gain:.3g} of their level so that none clips (see --clip)")
     if outcome.plot in outcome.written:
         print(f"  {printable(str(outcome.plot))}")
 
@@ -208,15 +211,20 @@ def _print_summary(done: list[Outcome], failures: int) -> None:
     reports = [outcome.report for outcome in done if outcome.report is not None]
     seconds, took = sum(report.seconds for report in reports), sum(report.wall for report in reports)
     counts = f"{len(separated)} separated, {len(done) - len(separated)} skipped, {failures} failed"
-    pace = f"; {seconds:.0f} s in {took:.0f} s ({seconds / took:.2g} times real time)" if took else ""
-    print(f"{len(done) + failures} songs: {counts}{pace}")
+    work = f"; {_work(seconds, took, 'of audio in')}" if took else ""
+    print(f"{len(done) + failures} songs: {counts}{work}")
 
 
 def _print_times(separator: Separator, total: float) -> None:
     stages = separator.times.seconds
     named = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.items())
-    share = 100 * stages.get("engine", 0.0) / total
-    print(f"{separator.backend.name}: {share:.1f}% of {total:.1f} s in the engine (seconds: {named})")
+    share = stages.get("engine", 0.0) / total
+    print(f"{separator.backend.name}: {share:.0%} of {total:.1f} s in the engine (seconds per stage: {named})")
+
+
+def _work(seconds: float, took: float, joined: str) -> str:
+    """Such as "10.0 s separated in 5.6 s (1.8x real time)"."""
+    return f"{duration(seconds)} {joined} {duration(took)} ({pace(seconds, took)})"
 
 
 def main() -> None:

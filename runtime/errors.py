@@ -7,11 +7,11 @@ from __future__ import annotations
 
 
 class SeparationError(Exception):
-    """The root of this package's errors."""
+    """Base class of this package's errors."""
 
 
 class ManifestError(SeparationError):
-    """An engine's manifest is missing, foreign, outdated or does not belong to the engine."""
+    """An engine's manifest is missing, invalid, outdated or belongs to another engine."""
 
 
 class EngineError(SeparationError):
@@ -19,12 +19,12 @@ class EngineError(SeparationError):
 
 
 class NumericsError(EngineError):
-    """An engine returned NaN or Inf. Never turned into silence."""
+    """An engine returned NaN or Inf, which is never turned into silence."""
 
 
 class AudioError(SeparationError):
-    """A song cannot be read, or its stems cannot be written."""
+    """A song cannot be read, or a file cannot be written."""
 
 
 class OptionError(SeparationError):
-    """A setting has a value that makes no sense."""
+    """An option or argument has an invalid value."""

@@ -1,4 +1,4 @@
-"""Text that may hold anything, as one line for a terminal."""
+"""Text for a terminal: one line, whatever it contains; numbers of things."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import re
 
 
 def printable(text: str) -> str:
-    """`text` without what would break out of its line in a terminal: names of files may hold anything.
+    """`text` with line breaks and control characters escaped: names of files may contain any.
 
-    A line that goes on with two spaces is a list of ours, and stays one.
+    Line breaks before two spaces are those of our own lists, and stay.
     """
     text = re.sub(r"\n(?!  )", r"\\n", text)
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def counted(number: int, thing: str) -> str:
+    """Such as "1 folder", "2 folders"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -120,7 +120,7 @@ def _take_free_names(parts: Sequence[Part], existing: str) -> list[Part]:
             except FileExistsError as error:
                 if existing == "refuse":
                     raise AudioError(
-                        f"{part.path}: exists, another process has written it in the meantime: choose another folder "
+                        f"{part.path}: already exists, another process wrote it in the meantime: choose another folder "
                         "with -o, or give --overwrite or --skip-existing"
                     ) from error
             except OSError as error:

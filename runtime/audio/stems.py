@@ -52,9 +52,9 @@ class StemWriters:
     ) -> None:
         """`samples`: of the song, where known. Raises OptionError, AudioError where a target cannot be written."""
         if clip not in CLIP:
-            raise OptionError(f"clip {clip}: expected {', '.join(CLIP)}")
+            raise OptionError(f"--clip {clip}: must be {', '.join(CLIP[:-1])} or {CLIP[-1]}")
         if existing not in EXISTING:
-            raise OptionError(f"existing {existing}: expected {', '.join(EXISTING)}")
+            raise OptionError(f"existing {existing}: must be one of {', '.join(EXISTING)}")
         check_form(form, sample_rate, channels)
         self.gain = 1.0
         self.clipped: dict[str, int] = {}

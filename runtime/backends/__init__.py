@@ -70,10 +70,12 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
     ONNX Runtime's TensorRT provider. Raises EngineError unless engine and manifest agree and the device can be had.
     """
     if device not in DEVICES:
-        raise OptionError(f"device {device!r}: expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
+        raise OptionError(f"--device {device}: must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
     suffix = engine.suffix.lower()
     if threads is not None and (device in ("cuda", "tensorrt") or suffix == ".plan"):
-        raise OptionError(f"threads {threads}: are the CPU's, and the engine runs on a GPU: leave the threads out")
+        raise OptionError(
+            f"--threads {threads}: the engine runs on a GPU and takes no CPU threads: leave --threads out"
+        )
     if suffix == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 

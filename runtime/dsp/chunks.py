@@ -1,4 +1,4 @@
-"""Cutting a song into chunks of one length and putting their results together again without seams, block by block."""
+"""Cutting a song into chunks of equal length, and overlap-add of their results, block by block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Float = NDArray[np.float32]
 Positions = NDArray[np.float64]
 
 MAX_OVERLAP = 0.9
-# How a chunk fades in over its share with the one before, at positions 0 to 1; "flat": both count alike.
+# Fade-in of a chunk over its overlap with the one before, at positions 0 to 1; "flat": both have the same weight.
 WINDOWS: dict[str, Callable[[Positions], Positions]] = {
     "cosine": lambda x: np.sin(np.pi / 2 * x) ** 2,
     "linear": lambda x: x,
@@ -25,11 +25,11 @@ WINDOWS: dict[str, Callable[[Positions], Positions]] = {
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """Where chunks start, and how much each one counts at each of its samples.
+    """Where chunks start, and the weight of each of their samples.
 
-    Chunks of `chunk` samples start every `step` samples from 0; the last one may reach past the end of the song, which
-    counts as zeros. Neighbours share `chunk - step` samples. Of these the outermost `edge`, where a chunk knows little
-    of what surrounds them, do not count; over the others one fades into the next.
+    Chunks of `chunk` samples start every `step` samples from 0; the last one is padded with zeros. Neighbours overlap
+    by `chunk - step` samples. At each end of a chunk `edge` samples of the overlap have weight 0, since the network
+    lacks their context; over the rest one chunk fades into the next.
     """
 
     chunk: int
@@ -39,26 +39,26 @@ class ChunkPlan:
 
     @classmethod
     def of(cls, chunk: int, overlap: float, discard: float = 0.0, window: str = "cosine") -> ChunkPlan:
-        """`overlap` is the part of a chunk it shares with the next, 0 to 0.9; `discard` the part of that which does not
-        count, 0 to 1, half of it at each end; `window` one of `WINDOWS`. Raises OptionError.
+        """`overlap` is a fraction of a chunk, 0 to 0.9; `discard` the fraction of the overlap that gets weight 0, 0 to
+        1, half of it at each end; `window` one of `WINDOWS`. Raises OptionError.
         """
         if not 0 <= overlap <= MAX_OVERLAP:
-            raise OptionError(f"overlap {overlap}: expected a number from 0 to {MAX_OVERLAP}")
+            raise OptionError(f"--overlap {overlap}: must be between 0 and {MAX_OVERLAP}")
         if not 0 <= discard <= 1:
-            raise OptionError(f"discard {discard}: expected a number from 0 to 1")
+            raise OptionError(f"discard {discard}: must be between 0 and 1")
         if window not in WINDOWS:
-            raise OptionError(f"window {window}: expected {', '.join(WINDOWS)}")
+            raise OptionError(f"window {window}: must be one of {', '.join(WINDOWS)}")
         step = max(1, round(chunk * (1 - overlap)))
         return cls(chunk, step, int(discard * (chunk - step) / 2), window)
 
     def count(self, samples: int) -> int:
-        """How many chunks a song of so many samples takes."""
+        """The number of chunks of a song of `samples`."""
         return 1 + -(-max(0, samples - self.chunk) // self.step)
 
     def weights(self, first: bool, last: bool) -> Float:
-        """How much each sample of a chunk counts, [chunk].
+        """The weight of each sample of a chunk, [chunk].
 
-        The first chunk of a song does not fade in and the last does not fade out, so no sample is without weight.
+        The first chunk of a song does not fade in and the last does not fade out, so that every sample has a weight.
         """
         kept = self.chunk - 2 * self.edge
         fade = min(kept - self.step, kept // 2)  # edge <= (chunk - step) / 2, so kept >= step
@@ -74,7 +74,7 @@ class ChunkPlan:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a song, [..., chunk], from sample `start` on; the last one has zeros after its `samples`."""
+    """Part of a song, [..., chunk], from sample `start` on; the last one has zeros after its `samples`."""
 
     start: int
     wave: Float
@@ -83,7 +83,7 @@ class Chunk:
 
 
 class Cutter:
-    """Cuts a wave into the chunks of a plan as it comes in."""
+    """Cuts a waveform into the chunks of a plan, block by block."""
 
     def __init__(self, plan: ChunkPlan) -> None:
         self._plan = plan
@@ -91,9 +91,9 @@ class Cutter:
         self._start = 0
 
     def put(self, block: Float) -> Iterator[Chunk]:
-        """Take in the next [..., n]; gives the chunks that are whole now and are not the last."""
+        """Add the next [..., n]; yields the chunks that are complete, except the last one of the song."""
         self._wave.put(block)
-        while len(self._wave) > self._plan.chunk:  # a sample beyond this chunk: another one follows
+        while len(self._wave) > self._plan.chunk:  # a sample after this chunk: it is not the last
             yield Chunk(self._start, self._wave.first(self._plan.chunk), self._plan.chunk, last=False)
             self._wave.drop(self._plan.step)
             self._start += self._plan.step
@@ -107,15 +107,15 @@ class Cutter:
 
 
 class OverlapAdd:
-    """The weighted mean of overlapping chunks, which come one after the other."""
+    """The weighted mean of overlapping chunks, added in order."""
 
     def __init__(self, plan: ChunkPlan) -> None:
         self._plan = plan
-        self._sum: Float | None = None  # of what has come in, from the latest chunk's start on
+        self._sum: Float | None = None  # of the chunks so far, from the start of the latest
         self._weight = np.zeros(plan.chunk, np.float32)
 
     def add(self, chunk: Chunk, wave: Float) -> Float:
-        """Take in what became of a chunk, [..., chunk]; gives the samples that no later one changes, [..., n]."""
+        """Add the result of a chunk, [..., chunk]; returns the samples that no later chunk changes, [..., n]."""
         weights = self._plan.weights(first=chunk.start == 0, last=chunk.last)
         if self._sum is None:
             self._sum = np.zeros_like(wave)

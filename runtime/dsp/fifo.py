@@ -1,4 +1,4 @@
-"""Samples on their way from one part of the runtime to the next."""
+"""A queue of samples between two steps that work in blocks of different lengths."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Samples = NDArray[np.floating[Any]]
 
 
 class Fifo:
-    """Samples [..., n] that come in and go out in portions of different lengths.
+    """A queue of samples [..., n].
 
-    Holds them in one array, at most four times as long as what was ever waiting in it.
+    It keeps them in one array, at most four times as long as the longest content so far.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Fifo:
         self._array, self._start, self._end = array, 0, len(self)
 
     def first(self, count: int) -> Samples:
-        """A copy of the first `count`, [..., count], which stay."""
+        """A copy of the first `count` samples, [..., count], which stay in the queue."""
         if self._array is None or count > len(self):
             raise ValueError(f"{count} of {len(self)} samples")
         copy: Samples = self._array[..., self._start : self._start + count].copy()
@@ -51,7 +51,7 @@ class Fifo:
         self._start += count
 
     def take(self, count: int) -> Samples:
-        """The first `count`, which go."""
+        """Removes and returns the first `count` samples, [..., count]."""
         taken = self.first(count)
         self.drop(count)
         return taken

@@ -1,4 +1,4 @@
-"""Another sample rate, block by block."""
+"""Conversion of the sample rate, block by block."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ BLOCK = 1 << 15  # samples given to soxr at a time
 
 
 class Resampler:
-    """Takes a song [..., n] at `source` Hz block by block and gives it at `target` Hz; equal rates change nothing.
+    """Converts a song [..., n] from `source` Hz to `target` Hz, block by block; equal rates change nothing.
 
-    What comes out lags behind what went in, and has as many samples as `finish` asks for.
+    The output is delayed against the input; `finish` gives the rest, so that the total length is the one asked for.
     """
 
     def __init__(self, source: int, target: int, shape: tuple[int, ...]) -> None:
-        """`shape` of a block without its samples, such as (channels,)."""
+        """`shape`: of a block without its last axis, such as (channels,)."""
         self._shape = shape
         self._width = int(np.prod(shape))
         self._given = 0
@@ -27,13 +27,13 @@ class Resampler:
             self._stream = soxr.ResampleStream(source, target, self._width, dtype="float32", quality="VHQ")
 
     def put(self, block: Float) -> Float:
-        """Take in [..., n]; gives what is ready, [..., any number]."""
+        """Add [..., n]; returns the samples that are ready, [..., any number]."""
         done = block if self._stream is None else self._resample(self._stream, block)
         self._given += done.shape[-1]
         return done
 
     def finish(self, samples: int) -> Float:
-        """What is left, so that there are `samples` in all: zeros at the end if the filter has given fewer."""
+        """The rest, so that there are `samples` in total; padded with zeros if the filter gave fewer."""
         rest = np.zeros((*self._shape, 0), np.float32)
         if self._stream is not None:
             rest = self._resample(self._stream, rest, last=True)
@@ -52,5 +52,5 @@ class Resampler:
 
 
 def resampled_length(samples: int, source: int, target: int) -> int:
-    """Of a song of `samples` at `source` Hz, at `target` Hz; at least 1."""
+    """Samples of a song of `samples` at `source` Hz after conversion to `target` Hz; at least 1."""
     return max(1, (2 * samples * target + source) // (2 * source))

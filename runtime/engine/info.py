@@ -1,105 +1,110 @@
-"""What an engine is, in words: `bsm-run --info`."""
+"""A description of an engine: `bsm-run --info`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from runtime.engine.manifest import Manifest, Parity, manifest_path, read_manifest
+from runtime.printable import counted
 
 NETWORKS = {
     "mamba2": "BSMamba2",
     "transformer": "BS-RoFormer",
-    "mamba2-roformer": "BSMamba2 along time, RoFormer across bands",
+    "mamba2-roformer": "BSMamba2 along time, RoFormer across sub-bands",
 }
-NUMBERS = {
-    "fp32": "32-bit floats",
-    "fp16": "16-bit floats (fp16), 32 bits where it matters",
-    "bf16": "16-bit floats (bf16), 32 bits where it matters",
+PRECISIONS = {
+    "fp32": "fp32",
+    "fp16": "fp16 (fp32 where accuracy needs it)",
+    "bf16": "bf16 (fp32 where accuracy needs it)",
 }
 SCANS = {
-    "chunked": "in chunks, written out with standard operators",
-    "unrolled": "in chunks, unrolled, written out with standard operators",
-    "custom": "as one operator of its own, with standard operators as its fallback",
+    "chunked": "chunked",
+    "unrolled": "chunked, unrolled",
+    "custom": "custom operator (standard operators as fallback)",
 }
-LAYOUTS = {"cpu": "CPUs: slices of the bands and frames one after the other, little memory", "gpu": "GPUs: all at once"}
-WEIGHTS = {"raw": "its weights as trained", "ema": "its averaged weights (EMA)"}
+TARGETS = {"cpu": "cpu (slice by slice, little memory)", "gpu": "gpu (the whole batch at once)"}
 
 
 def describe_engine(engine: Path) -> str:
-    """Several lines about the engine at `engine`, NAME.onnx or NAME.plan. Raises ManifestError unless it is whole.
+    """Several lines about the engine at `engine`, NAME.onnx or NAME.plan. Raises ManifestError unless it is complete.
 
-    Only its manifest is needed: nothing is run, and a plan is described where there is no GPU.
+    Only its manifest is needed: nothing is run, and a plan is described without a GPU.
     """
-    manifest = read_manifest(engine)
-    lines = {"it does": _purpose(manifest), **_network(manifest), **_work(manifest), **_files(engine, manifest)}
-    width = max(map(len, lines))
-    return "\n".join([str(engine), *(f"  {name:<{width}}  {text}" for name, text in lines.items())])
-
-
-def _purpose(m: Manifest) -> str:
-    stems = " and ".join([", ".join(m.model.stems[:-1])] * (len(m.model.stems) > 1) + m.model.stems[-1:])
-    rest = "; the song minus the vocals is the instrumental" if _has_instrumental(m) else ""
-    sound = ("mono", "stereo")[m.model.channels - 1]
-    return f"separates {stems} from {sound} songs at {m.stft.sample_rate / 1000:g} kHz{rest}; others are converted"
-
-
-def _has_instrumental(m: Manifest) -> bool:
-    return "vocals" in m.model.stems and "instrumental" not in m.model.stems
-
-
-def _network(m: Manifest) -> dict[str, str]:
-    model, stft, origin = m.model, m.stft, m.checkpoint
-    weights = WEIGHTS.get(origin.weights, origin.weights)
-    return {
-        "network": (
-            f"{NETWORKS.get(model.kind, model.kind)}, {model.parameters:,} parameters: {model.depth} layers of "
-            f"{model.dim} features on {len(model.bands)} frequency bands"
-        ),
-        "trained as": f"{origin.file} ({origin.layout}), {weights}, sha256 {origin.sha256[:12]}...",
-        "it hears": (
-            f"spectra of {stft.n_fft} samples ({1000 * stft.n_fft / stft.sample_rate:.0f} ms), one every "
-            f"{1000 * stft.hop_length / stft.sample_rate:.1f} ms"
-        ),
-    }
-
-
-def _work(m: Manifest) -> dict[str, str]:
-    second = m.stft.hop_length / m.stft.sample_rate
-    chunk = f"chunks of {(m.frames.opt - 1) * second:.2f} s"
-    if m.frames.min != m.frames.max:
-        chunk += f" ({(m.frames.min - 1) * second:.2f} to {(m.frames.max - 1) * second:.2f} s are possible)"
-    batch = f"{m.batch.min} to {m.batch.max}" if m.batch.min != m.batch.max else str(m.batch.min)
-    work = {
-        "works on": f"{chunk}, {batch} at a time, best {m.batch.opt}",
-        "computes in": NUMBERS[m.precision],
-        "laid out for": LAYOUTS[m.target],
-    }
+    m = read_manifest(engine)
+    lines = {"task": _task(m), "network": _network(m), "source": _source(m), "STFT": _stft(m)}
+    lines |= {"chunk": _chunk(m), "batch": _range(m.batch.min, m.batch.opt, m.batch.max)}
+    lines |= {"precision": PRECISIONS[m.precision], "target": TARGETS[m.target]}
     if "mamba2" in m.model.kind:
-        work["its scan"] = SCANS[m.scan]
+        lines["scan"] = SCANS[m.scan]
     if m.probes:
-        work["shows"] = f"{len(m.probes)} results on the way, too, for bsm-parity"
-    return work
+        lines["probes"] = f"{len(m.probes)} intermediate results, for bsm-parity"
+    lines |= {"parity": _parities(m), "files": _files(engine, m), "built by": _builder(m)}
+    width = max(map(len, lines)) + 1
+    return "\n".join([str(engine), *(f"  {label + ':':<{width}} {text}" for label, text in lines.items())])
 
 
-def _files(engine: Path, m: Manifest) -> dict[str, str]:
-    versions = ", ".join(f"{package} {version}" for package, version in m.builder.versions.items())
-    files = {"made by": f"{m.builder.name} ({versions})", "onnx": "none beside it"}
+def _task(m: Manifest) -> str:
+    stems = list(m.model.stems)
+    if "vocals" in stems and "instrumental" not in stems:
+        stems.append("instrumental (the song minus vocals)")
+    sound = ("mono", "stereo")[m.model.channels - 1]
+    return f"separates {', '.join(stems)}; {m.stft.sample_rate / 1000:g} kHz {sound}, other songs are converted"
+
+
+def _network(m: Manifest) -> str:
+    model = m.model
+    kind = NETWORKS.get(model.kind, model.kind)
+    sizes = f"depth {model.depth}, dim {model.dim}, {counted(len(model.bands), 'sub-band')}"
+    return f"{kind}, {model.parameters:,} parameters ({sizes})"
+
+
+def _source(m: Manifest) -> str:
+    origin = m.checkpoint
+    return f"{origin.file} ({origin.layout}), {origin.weights} weights, sha256 {origin.sha256[:12]}..."
+
+
+def _stft(m: Manifest) -> str:
+    stft = m.stft
+    window, hop = (1000 * samples / stft.sample_rate for samples in (stft.n_fft, stft.hop_length))
+    return f"n_fft {stft.n_fft} ({window:.1f} ms), hop {stft.hop_length} ({hop:.1f} ms), Hann window, {m.bins} bins"
+
+
+def _chunk(m: Manifest) -> str:
+    second = m.stft.hop_length / m.stft.sample_rate
+    lengths = [f"{(count - 1) * second:.2f}" for count in (m.frames.min, m.frames.opt, m.frames.max)]
+    return f"{_range(*lengths)} s ({_range(m.frames.min, m.frames.opt, m.frames.max)} frames)"
+
+
+def _range(least: object, best: object, most: object) -> str:
+    return f"{best}" if least == most else f"{least} to {most}, optimum {best}"
+
+
+def _parities(m: Manifest) -> str:
+    found = [f"ONNX: {_parity(m.parity)}"]
+    if m.plan is not None:
+        found.append(f"plan: {'not run yet' if m.plan.parity is None else _parity(m.plan.parity)}")
+    return "; ".join(found)
+
+
+def _parity(parity: Parity) -> str:
+    snr = "no difference" if parity.snr_db is None else f"SNR {parity.snr_db:.0f} dB"
+    return (
+        f"largest difference from PyTorch {parity.max_error:.1e} of the peak (tolerance {parity.tolerance:.0e}), "
+        f"{snr}, in {parity.executor}"
+    )
+
+
+def _files(engine: Path, m: Manifest) -> str:
+    files = []
     if m.onnx is not None:
-        files["onnx"] = f"{m.onnx.file}, {m.onnx.bytes / 1e6:.1f} MB; {_exactness(m.parity)}"
+        files.append(f"{m.onnx.file} ({m.onnx.bytes / 1e6:.1f} MB)")
     if m.plan is not None and m.plan.file is not None:
         plan = m.plan
-        run = "it was not run yet" if plan.parity is None else _exactness(plan.parity)
-        files["plan"] = (
-            f"{m.plan.file.file}, {m.plan.file.bytes / 1e6:.1f} MB, for {plan.flavour} {plan.version} on NVIDIA GPUs "
-            f"of compute capability {', '.join(plan.compute_capabilities)}; {run}"
-        )
-    files["more in"] = str(manifest_path(engine))
-    return files
+        gpus = f"compute capability {', '.join(plan.compute_capabilities)}"
+        files.append(f"{m.plan.file.file} ({m.plan.file.bytes / 1e6:.1f} MB, {plan.flavour} {plan.version}, {gpus})")
+    return ", ".join([*files, f"{manifest_path(engine).name} (manifest)"])
 
 
-def _exactness(parity: Parity) -> str:
-    snr = "no difference" if parity.snr_db is None else f"{parity.snr_db:.0f} dB SNR"
-    return (
-        f"differs from PyTorch by {parity.max_error:.1e} of the peak at most ({snr}; allowed: {parity.tolerance:.0e}) "
-        f"in {parity.executor}"
-    )
+def _builder(m: Manifest) -> str:
+    versions = ", ".join(f"{package} {version}" for package, version in m.builder.versions.items())
+    return f"{m.builder.name} ({versions})"

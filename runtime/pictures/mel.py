@@ -1,4 +1,4 @@
-"""What a sound looks like: its levels in mel bands and its outline over time, gathered in bounded memory."""
+"""The mel spectrogram and the waveform of a sound, computed in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Samples = NDArray[np.floating[Any]]
 Float = NDArray[np.float64]
 
 BANDS = 128
-COLUMNS = 2048  # of a picture, at most; an even number
-WINDOW = 0.093  # s, of one spectrum: long enough to tell the harmonics of a voice apart
+COLUMNS = 2048  # most columns of a picture; an even number
+WINDOW = 0.093  # s, of one spectrum: long enough to resolve the harmonics of a voice
 FRAMES = 64  # spectra computed at a time
-TOP = 22050.0  # Hz: nothing above it is heard
+TOP = 22050.0  # Hz: nothing above it is audible
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A sound in columns of equal length; the last one may reach past the end."""
+    """A sound in columns of equal length; the last one may extend past the end."""
 
     seconds: float  # of the whole sound
     column: float  # s
@@ -32,10 +32,10 @@ class Picture:
 
 
 class Sketch:
-    """Gathers the picture of one sound, block by block.
+    """Computes the picture of one sound, block by block.
 
-    As a sound gets longer its columns do, never more numerous than `COLUMNS`: two neighbours become one each time all
-    are taken. So memory does not grow, and the length need not be known.
+    There are at most `COLUMNS` columns: when all are used, each pair of neighbours is merged into one. So memory does
+    not grow with the sound, and its length need not be known.
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
@@ -57,11 +57,11 @@ class Sketch:
         self._take_windows()
 
     def picture(self) -> Picture:
-        """Of all that was added; nothing can be added after it. Raises ValueError if nothing was."""
+        """The picture of what was added; nothing can be added afterwards. Raises ValueError if nothing was added."""
         if not self._samples:
             raise ValueError("a picture of no samples")
         missing = -(-self._samples // self._hop) - self._columns.hops
-        if missing > 0:  # the last windows reach past the end
+        if missing > 0:  # the last windows extend past the end
             needed = self._window + (missing - 1) * self._hop - self._buffer.shape[1]
             self._buffer = np.pad(self._buffer, ((0, 0), (0, needed)))
             self._take_windows()
@@ -80,7 +80,7 @@ class Sketch:
         )
 
     def _take_windows(self) -> None:
-        """Every whole window in the buffer, one a hop."""
+        """Adds every complete window in the buffer, one per hop."""
         if self._buffer.shape[1] < self._window:
             return
         windows = np.lib.stride_tricks.sliding_window_view(self._buffer, self._window, axis=1)[:, :: self._hop]
@@ -137,10 +137,10 @@ def mel(hertz: Float) -> Float:
 
 
 def mel_bank(sample_rate: int, window: int) -> tuple[Float, NDArray[np.float32]]:
-    """Triangular bands, evenly spaced in mel from 0 Hz to the highest that is heard.
+    """Triangular bands, evenly spaced in mel from 0 Hz to the highest audible frequency.
 
-    Returns their centres, Hz [BANDS], and what each bin of a spectrum of `window` samples counts in each band, adding
-    up to 1: [bins, BANDS]. A band is never narrower than its nearest bins, so none is empty.
+    Returns their centres, Hz [BANDS], and the weight of each bin of a spectrum of `window` samples in each band, [bins,
+    BANDS]; the weights of a band sum to 1. A band is never narrower than its nearest bins, so none is empty.
     """
     top = float(mel(np.array(min(sample_rate / 2, TOP))))
     edges = 700 * (10 ** (np.linspace(0, top, BANDS + 2) / 2595) - 1)

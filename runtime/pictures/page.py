@@ -1,4 +1,4 @@
-"""Reports as one self-contained HTML file: tables and pictures, nothing loaded from elsewhere."""
+"""Reports as one self-contained HTML file of tables and pictures, which loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ figure { margin: 1rem 0; } figure img { max-width: 100%; } figcaption, .note { c
 
 
 class Markup(str):
-    """Text that is HTML already; any other is escaped."""
+    """Text that is HTML already; other text is escaped."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ def _escaped(text: object) -> str:
 
 
 def page(title: str, summary: str, parts: Iterable[Markup]) -> str:
-    """The whole document: a heading, one paragraph that says what came out, then `parts`."""
+    """The document: a heading, one paragraph with the result, then `parts`."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_escaped(title)}</title>'
     body = "\n".join([f"<h1>{_escaped(title)}</h1>", f"<p>{_escaped(summary)}</p>", *parts])
     return (
@@ -60,7 +60,7 @@ def verdict(good: bool, text: str) -> Markup:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], text: Collection[int] = ()) -> Markup:
-    """The first column and those numbered in `text` are flush left, the others flush right."""
+    """The first column and those numbered in `text` are left-aligned, the others right-aligned."""
 
     def line(kind: str, cells: Sequence[object]) -> str:
         marks = (' class="text"' if i in text else "" for i in range(len(cells)))
@@ -72,7 +72,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], text: Collect
 
 
 def picture(figure: Figure, caption: str, alt: str) -> Markup:
-    """A matplotlib figure as a PNG inside of the page."""
+    """A matplotlib figure as a PNG inside the page."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
     data = base64.b64encode(png.getvalue()).decode()
@@ -92,9 +92,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def check_output(option: str, path: Path | None) -> None:
-    """Refuse now what could not be written after minutes of work. Raises OptionError."""
+    """Raises OptionError for a file that could not be written at the end, before minutes of work."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise OptionError(f"{option} {path}: expected the name of a file in a folder that exists")
+        raise OptionError(f"{option} {path}: must be the name of a file in an existing folder")
 
 
 def write_whole(path: Path, content: str | bytes, existing: str = "replace") -> bool:

@@ -1,4 +1,4 @@
-"""A song and its stems as a picture: outline, where the voice is, and mel spectrograms as in Fig. 2 of the paper."""
+"""A picture of a song and its stems: waveform, vocal activity, and mel spectrograms as in Fig. 2 of the paper."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RANGE = 80.0  # dB, from black to the brightest
-VOICE = "vocals"  # the stem that tells where the voice is
-VOICE_RANGE = 25.0  # dB below the loud parts of the song: a quieter voice is none
-LEAST = 1e-8  # mean square under which nothing is loud: -80 dB of full scale
-SMOOTHED = 0.1  # s, what a level is taken over
+VOICE = "vocals"  # the stem that shows where the voice is
+VOICE_RANGE = 25.0  # dB below the loud parts of the song: quieter vocals do not count
+LEAST = 1e-8  # mean square of the quietest "loud" part: -80 dB of full scale
+SMOOTHED = 0.1  # s, over which a level is averaged
 PAUSE = 0.25  # s: consonants and breaths, which are shorter, do not end a phrase
 SONG_COLOUR, VOICE_COLOUR = "#8c959f", "#d9480f"
 STEPS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # s, between times on the axis
 CAPTION = (
-    "Colours: how loud low and high notes are at each moment, on the mel scale, which follows the ear. "
-    f"Voice: where the vocals come within {VOICE_RANGE:g} dB of the song's loud parts."
+    "Colours: level by time and frequency, on the mel scale. "
+    f"Voice: where the vocals are within {VOICE_RANGE:g} dB of the song's loud parts."
 )
 TICKS = (200, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
 
@@ -47,7 +47,7 @@ def plot_song(
     """Draw `song` and its `stems`, files by name, into the PNG file at `path`; `existing` is as in `write_whole`.
 
     Sound files are read in blocks: memory does not grow with their length. `progress` is called with the part of the
-    sounds that is read, in samples of the song. Returns whether the file was made. Raises AudioError for what cannot be
+    files that is read, in samples of the song. Returns whether the file was made. Raises AudioError for what cannot be
     read or written, OptionError without matplotlib.
     """
     done = 0
@@ -76,10 +76,10 @@ def sketch(path: Path, read: Callable[[int], None] = lambda samples: None) -> Pi
 
 
 def voice(song: Picture, vocals: Picture) -> NDArray[np.bool_]:
-    """In which columns the voice is: where the vocals come within `VOICE_RANGE` of the loud parts of the song.
+    """Columns with voice, [columns]: where the vocals are within `VOICE_RANGE` of the loud parts of the song.
 
-    Loud is what all but a twentieth of the song stays under. Levels are taken over `SMOOTHED` seconds, and pauses
-    shorter than `PAUSE` count as voice.
+    Loud is the level that 95% of the song stays below. Levels are averaged over `SMOOTHED` seconds, and pauses shorter
+    than `PAUSE` count as voice.
     """
     loud = max(LEAST, float(np.quantile(song.energy, 0.95)))
     heard = _mean_around(vocals.energy, SMOOTHED / vocals.column) > loud * 10 ** (-VOICE_RANGE / 10)
@@ -108,7 +108,7 @@ def spans(active: NDArray[np.bool_], column: float, seconds: float) -> list[tupl
 
 
 def draw(title: str, song: Picture, stems: Mapping[str, Picture]) -> Figure:
-    """Rows from top to bottom: outline, the voice where `stems` has vocals, a spectrogram of the song and of each stem.
+    """Rows from top to bottom: waveform, vocal activity if `stems` has vocals, spectrograms of the song and each stem.
 
     Raises OptionError without matplotlib.
     """
@@ -119,7 +119,7 @@ def draw(title: str, song: Picture, stems: Mapping[str, Picture]) -> Figure:
     rows = list(figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights}))
     figure.suptitle(printable(title), fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
 
-    _outline(rows[0], song, vocals)
+    _waveform(rows[0], song, vocals)
     if vocals is not None:
         _voice_strip(rows[1], song, vocals)
     shown = rows[-len(sounds) :]
@@ -137,7 +137,7 @@ def draw(title: str, song: Picture, stems: Mapping[str, Picture]) -> Figure:
         )
         _name(axes, name)
         _frequency_ticks(axes, sound.centres)
-    figure.colorbar(image, ax=shown, label="level, dB under the song's peak", aspect=40, pad=0.01)
+    figure.colorbar(image, ax=shown, label="level, dB below the song's peak", aspect=40, pad=0.01)
     rows[-1].set_xlim(0, song.seconds)
     if song.seconds < 60:
         rows[-1].set_xlabel("time, s")
@@ -152,12 +152,12 @@ def draw(title: str, song: Picture, stems: Mapping[str, Picture]) -> Figure:
 
 
 def clock(seconds: float, length: float) -> str:
-    """A moment in a song of `length` seconds, as one would read it off a player."""
+    """A time in a song of `length` seconds, as a player shows it."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}" if length < 3600 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _outline(axes: Axes, song: Picture, vocals: Picture | None) -> None:
+def _waveform(axes: Axes, song: Picture, vocals: Picture | None) -> None:
     for sound, colour, label in ((song, SONG_COLOUR, "the song"), (vocals, VOICE_COLOUR, VOICE)):
         if sound is not None:
             edges = np.arange(len(sound.low) + 1) * sound.column

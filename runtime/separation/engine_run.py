@@ -1,4 +1,4 @@
-"""Chunks of waveform through an engine: spectrograms there and back, in groups."""
+"""Chunks of waveform through an engine, in batches: STFT, engine, inverse STFT."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from runtime.backends import Backend, Pending
 from runtime.dsp.chunks import Chunk
 from runtime.dsp.stft import Stft
-from runtime.dsp.views import AS_IT_IS, View, mean_of
+from runtime.dsp.views import UNCHANGED, View, mean_of
 from runtime.engine.manifest import Manifest
 from runtime.errors import EngineError, NumericsError
 from runtime.separation.timing import StageTimes
 
 Float = NDArray[np.float32]
 T = TypeVar("T")
-Group = list[tuple[Chunk, Float]]  # given to the engine together: a chunk and a view of one of its mixtures [c, chunk]
+Group = list[tuple[Chunk, Float]]  # a batch: chunks, each with a view of one of its mixtures [c, chunk]
 
 
 class EngineRun:
@@ -33,7 +33,7 @@ class EngineRun:
         manifest: Manifest,
         batch: int,
         times: StageTimes,
-        views: tuple[View, ...] = (AS_IT_IS,),
+        views: tuple[View, ...] = (UNCHANGED,),
     ) -> None:
         self.backend = backend
         self.manifest = manifest
@@ -45,14 +45,14 @@ class EngineRun:
     def run(
         self, chunks: Iterable[Chunk], stems: list[int], progress: Callable[[int], None]
     ) -> Generator[tuple[Chunk, Float], None, None]:
-        """Each chunk, of mixtures [m, c, chunk], with those of the network's stems: [m, s, c, chunk].
+        """Each chunk, of mixtures [m, c, chunk], with the network's `stems` of it, by number: [m, s, c, chunk].
 
-        `progress` is called with the views of mixtures' chunks done. Raises EngineError.
+        `progress` is called with the number of chunks done, all mixtures and views counted. Raises EngineError.
         """
         waiting: deque[tuple[Group, Pending]] = deque()
         done = 0
-        seen: list[Float] = []  # what views of the mixture that is next have given
-        mixtures: list[Float] = []  # of the chunk that is next
+        seen: list[Float] = []  # stems of the views of the current mixture
+        mixtures: list[Float] = []  # stems of the mixtures of the current chunk
 
         def collect() -> Iterator[tuple[Chunk, Float]]:
             nonlocal done
@@ -81,7 +81,7 @@ class EngineRun:
             while waiting:
                 yield from collect()
         finally:
-            for _, pending in waiting:  # after an error: leave nothing under way
+            for _, pending in waiting:  # after an error: let the engine finish
                 with suppress(EngineError):
                     pending.result()
 
@@ -89,7 +89,7 @@ class EngineRun:
         with self.times.stage("stft"):
             spectra = self._stft.forward(np.stack([wave for _, wave in group]))
         missing = self.manifest.batch.min - len(group)
-        if missing > 0:  # the engine takes no fewer; what it makes of silence is dropped
+        if missing > 0:  # the engine takes no fewer; the stems of this silence are dropped
             spectra = np.concatenate([spectra, np.zeros((missing, *spectra.shape[1:]), np.float32)])
         with self.times.stage("engine"):
             return self.backend.submit(spectra)
@@ -100,13 +100,15 @@ class EngineRun:
         batch, model = max(len(group), manifest.batch.min), manifest.model
         expected = (batch, len(model.stems), manifest.frames.opt, manifest.bins, model.channels, 2)
         if spectra.shape != expected:
-            raise EngineError(f"the engine returned {spectra.shape}: expected {expected}; export it again")
+            raise EngineError(
+                f"the engine returned shape {spectra.shape}, expected {expected}: export the engine again"
+            )
         spectra = spectra[: len(group)]
         with self.times.stage("istft"):
             if not np.isfinite(spectra).all():
                 raise NumericsError(
                     f"the engine returned NaN or Inf for the chunk at {self._seconds(group[0][0])}: "
-                    "no stem is written; export the engine again and look at its parity record"
+                    "no stem is written; check the engine with bsm-parity, or export it again"
                 )
             return self._stft.inverse(spectra if stems == list(range(len(model.stems))) else spectra[:, stems])
 

@@ -25,7 +25,7 @@ from runtime.separation.timing import StageTimes
 Float = NDArray[np.float32]
 Samples = NDArray[np.floating[Any]]
 
-# Measured: docs/separation.md, "Seams". Half of an overlap does not count, a quarter at each end of it.
+# Measured: docs/separation.md, "Seams". Half of an overlap is discarded, a quarter of it at each end.
 DEFAULT_OVERLAP, DISCARD = 0.25, 0.5
 BLOCK = 1 << 16  # samples of an array taken at a time
 
@@ -33,8 +33,9 @@ BLOCK = 1 << 16  # samples of an array taken at a time
 class Separator:
     """Separates songs with one engine, one at a time; a context manager that closes it.
 
-    Threads may share it, but not use it at once: that raises OptionError. `times` holds the seconds spent so far in
-    each stage: resample, stft, engine, istft. `plan` says how songs are cut; another one holds from the next song on.
+    Threads may share it, but not use it at the same time: that raises OptionError. `times` holds the seconds spent so
+    far in each stage: resample, stft, engine, istft. `plan` says how songs are cut into chunks; a new plan applies from
+    the next song on.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Separator:
         batch = manifest.batch.opt if batch is None else batch
         if not manifest.batch.min <= batch <= manifest.batch.max:
             raise OptionError(
-                f"batch {batch}: this engine takes {manifest.batch.min} to {manifest.batch.max} chunks at a time"
+                f"--batch {batch}: must be between {manifest.batch.min} and {manifest.batch.max} for this engine"
             )
         self.backend = backend
         self.manifest = manifest
@@ -155,17 +156,17 @@ class Separator:
         with self._in_use(), closing(stream.run(blocks, progress)) as ready:
             for piece in ready:
                 if self._closing.is_set():
-                    raise OptionError("the separator was closed while a song was on its way")
+                    raise OptionError("the separator was closed while it separated a song")
                 yield piece
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
         if self._closing.is_set():
-            raise OptionError("the separator is closed: open another one")
+            raise OptionError("the separator is closed: open a new one")
         if not self._lock.acquire(blocking=False):
             raise OptionError(
-                "the separator is in use: it separates one song at a time; let it finish (or close the stream), or "
-                "open another one for each thread"
+                "the separator is in use: it separates one song at a time; wait until it is done (or close the "
+                "stream), or open a separator for each thread"
             )
         try:
             yield
@@ -175,7 +176,7 @@ class Separator:
                 self.close()
 
     def close(self) -> None:
-        """Give back what the engine holds, at once or when the song on its way ends. It cannot be used after it."""
+        """Release what the engine holds, at once or when the current song ends. It cannot be used afterwards."""
         self._closing.set()
         if self._lock.acquire(blocking=False):
             try:
@@ -201,17 +202,17 @@ def _length(piece: dict[str, Samples]) -> int:
 
 def check_rate(sample_rate: object) -> None:
     if not isinstance(sample_rate, int | np.integer) or not MIN_RATE <= sample_rate <= MAX_RATE:
-        raise OptionError(f"sample rate {sample_rate!r}: expected {MIN_RATE} to {MAX_RATE} Hz")
+        raise OptionError(f"sample rate {sample_rate!r}: must be between {MIN_RATE} and {MAX_RATE} Hz")
 
 
 def check_samples(block: NDArray[Any], start: int, sample_rate: int) -> None:
-    """Raises OptionError unless `block`, from sample `start` of a song on, holds sound."""
+    """Raises OptionError unless `block`, which begins at sample `start` of a song, holds finite sound samples."""
     if not np.issubdtype(block.dtype, np.floating):
-        raise OptionError(f"audio of {block.dtype}: expected floating-point samples, full scale 1.0")
+        raise OptionError(f"audio of type {block.dtype}: expected floating-point samples, full scale 1.0")
     if block.size and not np.abs(block).max() <= MAX_LEVEL:
         first = int(np.argmax(~(np.abs(block).max(axis=0) <= MAX_LEVEL)))
         raise OptionError(
-            f"audio holds NaN, Inf or samples beyond {MAX_LEVEL:.0e} at {(start + first) / sample_rate:.3f} s: "
+            f"audio contains NaN, Inf or samples beyond {MAX_LEVEL:.0e} at {(start + first) / sample_rate:.3f} s: "
             "expected full scale 1.0"
         )
 
@@ -239,11 +240,11 @@ def open_separator(
 ) -> Separator:
     """Open the engine at `engine` (NAME.onnx or NAME.plan, with NAME.json beside it).
 
-    `overlap` is the part of a chunk shared with the next, `batch` the chunks given to the engine at a time (None: what
-    it was made for), `threads` the CPU threads it may use (None: one a core), `device` one of
-    `runtime.backends.DEVICES`. For a little quality at a multiple of the time the network sees each chunk in several
-    ways, whose mean is taken: with `tta` also with its channels swapped, with `shifts` at so many positions within a
-    hop; both multiply. Raises ManifestError, EngineError, OptionError.
+    `overlap` is the overlap between chunks as a fraction of a chunk, `batch` the number of chunks per engine run (None:
+    the engine's optimum), `threads` the number of CPU threads (None: one per core that this process may use), `device`
+    one of `runtime.backends.DEVICES`. Two options average several passes, for a little quality at a multiple of the
+    time: `tta` adds a pass over swapped channels, `shifts` is the number of passes shifted by fractions of a hop; both
+    together multiply. Raises ManifestError, EngineError, OptionError.
     """
     path = Path(engine)
     manifest = read_manifest(path)

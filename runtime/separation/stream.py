@@ -1,4 +1,4 @@
-"""A song on its way through an engine, block by block: what is held of it does not depend on its length."""
+"""A song through an engine, block by block: memory does not depend on the length of the song."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def stems_of(network: list[str]) -> list[str]:
 class SongStream:
     """Separates one song, once.
 
-    Its blocks are resampled to the engine's rate, cut into chunks, separated, put together and resampled back, each
-    step as far as what has come in allows. Mixtures (m) are what the engine takes at a time: a stereo engine takes the
-    channels of a song in pairs, of an odd number the last one as both of a pair, whose mean comes back; a mono engine
-    takes them one by one.
+    Its blocks are resampled to the engine's rate, cut into chunks, separated, overlap-added and resampled back, each
+    step as soon as it has enough samples. Mixtures (m) are what the engine takes at a time: a stereo engine takes the
+    channels of a song in pairs (of an odd number the last channel twice, and the mean of the pair comes back), a mono
+    engine takes them one by one.
     """
 
     def __init__(self, engine: EngineRun, plan: ChunkPlan, sample_rate: int, channels: int, stems: list[str]) -> None:
@@ -91,7 +91,7 @@ class SongStream:
                 wave = self._there.put(block.astype(np.float32, copy=False))
             yield from self._cutter.put(paired(wave, self._width))
         if not self._samples:
-            raise OptionError("audio holds no samples")
+            raise OptionError("audio contains no samples")
         with self._times.stage("resample"):
             wave = self._there.finish(resampled_length(self._samples, self._sample_rate, self._rate))
         yield from self._cutter.put(paired(wave, self._width))

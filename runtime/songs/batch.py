@@ -1,4 +1,4 @@
-"""Many songs through one engine: each is separated, skipped or fails, and none stops the others."""
+"""Many songs through one engine: each is separated, skipped or fails, without stopping the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.pictures.plot import plot_song
 from runtime.separation.separator import Separator
 from runtime.songs.inputs import NamedSong, real
 from runtime.songs.progress import song_progress
-from runtime.songs.separate import Report, separate_file
+from runtime.songs.separate import Report, check_channels, separate_file
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class Settings:
 
     folder: Path  # of the stems
     stems: list[str]
-    format: str | None = None  # as in `form_for`, as is the next
+    format: str | None = None  # `format` and `subtype` are those of `form_for`
     subtype: str | None = None
     clip: str = "rescale"  # as in `StemWriters`
-    channels: str = "ask"  # as in `separate_file`
+    channels: str = "refuse"  # as in `separate_file`
     existing: str = "refuse"  # what to do about files that exist: one of `part.EXISTING`
-    plot: bool = False  # a picture beside the stems
+    plot: bool = False  # draw a picture beside the stems
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a song."""
+    """What was done with a song."""
 
     song: Path
     stems: dict[str, Path]  # where they are
     plot: Path | None  # where the picture is
-    written: list[Path]  # those of them that were made; none: the song was skipped
-    report: Report | None = None  # where stems were made
+    written: list[Path]  # those of them that were written; none: the song was skipped
+    report: Report | None = None  # if stems were written
 
     def fields(self) -> dict[str, Any]:
         """For a line of a journal."""
@@ -67,13 +67,16 @@ class Outcome:
 
 
 class Batch:
-    """`songs` that go through `separator`, which runs the engine of that name, one after the other."""
+    """`songs` that go through `separator` one after the other; `engine` is the name of its file."""
 
     def __init__(self, separator: Separator, engine: str, songs: list[NamedSong], settings: Settings) -> None:
         """Raises OptionError for settings that make no sense, or songs whose stems would share a file."""
         unknown = [stem for stem in settings.stems if stem not in separator.stems]
         if unknown or not settings.stems:
-            raise OptionError(f"--stems {','.join(settings.stems)}: this engine gives {', '.join(separator.stems)}")
+            raise OptionError(
+                f"--stems {','.join(settings.stems)}: this engine's stems are {', '.join(separator.stems)}"
+            )
+        check_channels(settings.channels)
         if settings.format is not None:
             form_for(Form("WAV", "FLOAT"), settings.format, settings.subtype)
         if settings.plot:
@@ -89,7 +92,8 @@ class Batch:
                 path = self._file(song, stem)
                 if path in taken:
                     raise OptionError(
-                        f"{taken[path]} and {song.path} would both be written to {path}: separate them apart"
+                        f"{taken[path]} and {song.path}: a stem of each would be written to {path}: separate them in "
+                        "two runs, with another -o for each"
                     )
                 taken[path] = song.path
 
@@ -124,7 +128,7 @@ class Batch:
                 known = samples if report is None else report.samples
                 with (
                     self.separator.times.stage("plot"),
-                    song_progress(f"{label}: its picture", known, rate) as progress,
+                    song_progress(f"{label}: picture", known, rate) as progress,
                 ):
                     title = f"{song.path.name}, separated by {self.engine}"
                     if plot_song(plot, title, song.path, stems, progress, settings.existing):
@@ -135,21 +139,21 @@ class Batch:
         return self.settings.folder / song.name.with_name(f"{song.name.name}_{stem}{suffix}")
 
     def _to_write(self, paths: list[Path]) -> list[Path]:
-        """Those of `paths` that are to be made. Raises OptionError for those that may not be."""
+        """Those of `paths` that are to be written. Raises OptionError for one that must not be."""
         for path in paths:
             if real(path) in self._given:
-                raise OptionError(f"{path} is one of the songs: choose another folder with -o")
+                raise OptionError(f"{path}: is one of the songs: choose another folder with -o")
         there = [path for path in paths if os.path.lexists(path)]
         if there and self.settings.existing == "refuse":
             raise OptionError(
-                f"{there[0]} exists: choose another folder with -o, or give --overwrite or --skip-existing"
+                f"{there[0]}: already exists: choose another folder with -o, or give --overwrite or --skip-existing"
             )
         return [path for path in paths if self.settings.existing == "replace" or path not in there]
 
 
 @contextmanager
 def _naming(song: Path) -> Iterator[None]:
-    """What an option or the engine does not take of `song` is said of it: other songs of the batch may be different."""
+    """Puts the name of `song` in front of errors of options and of the engine: the other songs may have none."""
     try:
         yield
     except (OptionError, EngineError) as error:
@@ -158,12 +162,12 @@ def _naming(song: Path) -> Iterator[None]:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """A folder to write into; what was made for it and stayed empty is removed. Raises AudioError."""
+    """Creates a folder to write into, and removes the folders it created if they stay empty. Raises AudioError."""
     made = [each for each in (path, *path.parents) if not each.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be made a folder ({error.strerror}): choose another with -o") from error
+        raise AudioError(f"{path}: the folder cannot be created ({error.strerror}): choose another with -o") from error
     try:
         yield
     finally:

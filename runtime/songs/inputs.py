@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runtime.errors import OptionError
 
-# What a file in a folder must be called to be taken for a song; one given by name may be called anything.
+# Suffixes of the files in a folder that count as songs; a file given by name may have any.
 OF_LIBSNDFILE = ("wav", "wave", "w64", "rf64", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "caf")
 OF_FFMPEG = ("m4a", "m4b", "mp4", "m4v", "aac", "mov", "mka", "mkv", "webm", "wma", "wv", "ape", "ac3", "3gp", "avi")
 SUFFIXES = frozenset(f".{name}" for name in (*OF_LIBSNDFILE, *OF_FFMPEG))
@@ -26,21 +26,21 @@ class NamedSong:
 
 @dataclass(frozen=True)
 class Found:
-    """What files and folders hold."""
+    """The songs among files and folders."""
 
     songs: list[NamedSong]
     unreadable: list[str]  # a line for each folder that could not be read
 
 
 def real(path: Path) -> Path:
-    """`path` without links; unlike `Path.resolve`, of anything."""
+    """`path` without links; unlike `Path.resolve` it accepts loops of links."""
     return Path(os.path.realpath(path))
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name too long: no folder, and what reads it says why it is no song
+    except OSError:  # a name too long: not a folder, and the error comes when it is read as a song
         return False
 
 
@@ -82,7 +82,7 @@ def _in_folder(root: Path, recursive: bool, output: Path) -> Found:
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
                 songs.append(NamedSong(path, path.relative_to(root).with_name(path.stem)))
     if not songs:
-        hint = "" if recursive else ": -r looks into its subfolders"
-        no_songs = f"{root}: holds no songs, no .wav, .flac, .mp3 or the like{hint}"
+        hint = "" if recursive else ": -r searches its subfolders"
+        no_songs = f"{root}: no songs found (.wav, .flac, .mp3 and others){hint}"
         raise OptionError(next(iter(unreadable), no_songs))
     return Found(songs, unreadable)

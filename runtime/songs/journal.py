@@ -1,4 +1,4 @@
-"""What was done, song by song, in JSON lines: `bsm-run --manifest`."""
+"""What was done, one line of JSON per song: `bsm-run --manifest`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from runtime.errors import OptionError
 
 
 class Journal:
-    """A file that gets one line a song, as soon as the song is done; a context manager.
+    """A file that gets one line per song as soon as the song is done; a context manager.
 
-    Lines are added to what a file holds already, each in one piece. Raises OptionError where that cannot be done.
+    Lines are appended to those the file has, each in one write. Raises OptionError if the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,11 +28,11 @@ class Journal:
             raise self._cannot(error) from error
         if first not in (b"", b"{"):
             os.close(self._file)
-            raise OptionError(f"--manifest {path}: holds something else than JSON lines: choose another name")
-        self._before = b"" if last in (b"", b"\n") else b"\n"  # a line that an earlier run could not finish
+            raise OptionError(f"--manifest {path}: exists and is not a file of JSON lines: choose another name")
+        self._before = b"" if last in (b"", b"\n") else b"\n"  # an earlier run did not finish its line
 
     def add(self, **fields: Any) -> None:
-        """One line: `time`, the present in ISO 8601, UTC, and `fields`, paths as text."""
+        """One line: `time` (now, in UTC, as in ISO 8601) and `fields`, with paths as text."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         line = json.dumps({"time": now, **fields}, default=str)
         data = self._before + line.encode() + b"\n"

@@ -1,4 +1,4 @@
-"""How far a song is, on a terminal: part done, pace and time left."""
+"""How far a song is, on a terminal: part done, speed and time left."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from runtime.printable import printable
 
 @contextmanager
 def song_progress(label: str, samples: int | None, sample_rate: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function that takes the samples done so far, of `samples` (None: unknown) at `sample_rate` Hz.
+    """Yields a function to call with the number of samples done, of `samples` (None: unknown) at `sample_rate` Hz.
 
-    Shows on standard error while it is a terminal, and leaves nothing behind; shows nothing anywhere else.
+    Shown on standard error if that is a terminal, and removed at the end; otherwise nothing is shown.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[state]}"))
@@ -33,11 +33,26 @@ def song_progress(label: str, samples: int | None, sample_rate: int) -> Iterator
 
 
 def state(done: int, samples: int | None, sample_rate: int, took: float) -> str:
-    """Where a song is after `took` seconds, in words: "25%  0.31x real time  0:01:04 left"."""
+    """How far a song is after `took` seconds: "25%  0.31x real time  0:01:04 left"."""
     seconds = done / sample_rate
     words = [f"{done / samples:.0%}" if samples else f"{timedelta(seconds=round(seconds))} done"]
     if done and took:
-        words.append(f"{seconds / took:.2g}x real time")
+        words.append(pace(seconds, took))
         if samples:
             words.append(f"{timedelta(seconds=round(took * max(0, samples - done) / done))} left")
     return "  ".join(words)
+
+
+def pace(seconds: float, took: float) -> str:
+    """Seconds of audio per second of work, such as "0.31x real time"."""
+    speed = seconds / took
+    if speed < 0.01:
+        return "less than 0.01x real time"
+    return f"{speed:.2g}x real time" if speed < 10 else f"{speed:.0f}x real time"
+
+
+def duration(seconds: float) -> str:
+    """Such as "12.3 s" or "0.25 s"."""
+    if seconds < 0.01:
+        return "less than 0.01 s"
+    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"

@@ -21,7 +21,8 @@ from runtime.separation.timing import StageTimes
 Samples = NDArray[np.floating[Any]]
 T = TypeVar("T")
 
-CHANNELS = ("ask", "pairs")  # what to do about more than two: refuse, or separate them in pairs
+CHANNELS = ("refuse", "pairs")  # what to do with a song of more than two channels
+OLD_NAMES = {"ask": "refuse"}
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,15 @@ class Report:
     samples: int
     form: Form  # of the stems
     wall: float  # s it took
-    gain: float  # what all stems were turned down by, so that none exceeds full scale
-    written: dict[str, Path]  # files that were made, by stem
-    clipped: dict[str, int]  # samples cut, by stem
-    times: dict[str, float]  # s, by stage; some go on at the same time
-    notes: tuple[str, ...] = ()  # what was done about a song that is not quite as it should be
+    gain: float  # factor on all stems, so that none exceeds full scale
+    written: dict[str, Path]  # files that were written, by stem
+    clipped: dict[str, int]  # samples clipped, by stem
+    times: dict[str, float]  # s, by stage; some stages run at the same time
+    notes: tuple[str, ...] = ()  # what was done about defects of the song's file
 
     @property
     def seconds(self) -> float:
-        """Of audio."""
+        """Length of the song."""
         return self.samples / self.sample_rate
 
 
@@ -52,7 +53,7 @@ def separate_file(
     targets: Mapping[str, Path],
     form: Form | None = None,
     clip: str = "rescale",
-    channels: str = "ask",
+    channels: str = "refuse",
     progress: Callable[[int], None] | None = None,
     existing: str = "replace",
 ) -> Report:
@@ -65,8 +66,7 @@ def separate_file(
     the song. Raises AudioError, OptionError, EngineError.
     """
     start = time.perf_counter()
-    if channels not in CHANNELS:
-        raise OptionError(f"channels {channels}: expected {', '.join(CHANNELS)}")
+    channels = check_channels(channels)
     times = separator.times
     before = dict(times.seconds)
     samples = 0
@@ -76,10 +76,10 @@ def separate_file(
             writers.write(stems)
 
     with open_song(song) as reader:
-        if reader.channels > 2 and channels == "ask":
+        if reader.channels > 2 and channels == "refuse":
             raise AudioError(
-                f"{song}: has {reader.channels} channels, expected mono or stereo: --channels pairs separates 1 and 2, "
-                "3 and 4 and so on as stereo; or mix it down first"
+                f"{song}: has {reader.channels} channels, expected 1 or 2: --channels pairs separates channels 1 and "
+                "2, 3 and 4 and so on as stereo; or mix it down first"
             )
         form = form_for(reader.form) if form is None else form
         layout = reader.sample_rate, reader.channels
@@ -114,8 +114,16 @@ def separate_file(
     )
 
 
+def check_channels(channels: str) -> str:
+    """One of `CHANNELS`, also by its old name. Raises OptionError."""
+    chosen = OLD_NAMES.get(channels, channels)
+    if chosen not in CHANNELS:
+        raise OptionError(f"--channels {channels}: must be {' or '.join(CHANNELS)}")
+    return chosen
+
+
 def timed(items: Iterator[T], times: StageTimes, stage: str) -> Iterator[T]:
-    """`items`, and the seconds that getting them takes."""
+    """`items`, with the seconds that getting them takes added to `times`."""
     end = object()
     while True:
         with times.stage(stage):
@@ -126,7 +134,7 @@ def timed(items: Iterator[T], times: StageTimes, stage: str) -> Iterator[T]:
 
 
 def ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """`items`, each fetched in a thread of its own while the one before is in use."""
+    """`items`, each fetched in another thread while the one before is in use."""
     end = object()
 
     def fetch() -> Any:

@@ -62,14 +62,15 @@ def test_stems_too_loud_for_integers_are_turned_down_together(run, capsys, tmp_p
 def test_clipped_samples_are_counted(run, capsys):
     soundfile.write("loud.wav", np.full((9000, 1), 2.5), 44100, subtype="FLOAT")
     assert run("loud.wav", "--subtype", "PCM_16", "--clip", "none", "--stems", "vocals", "--overlap", "0") == 0
-    assert "loud_vocals.wav  (9000 samples clipped: --clip rescale or" in capsys.readouterr().out
+    assert "loud_vocals.wav  (9000 samples clipped; --clip rescale or" in capsys.readouterr().out
     assert soundfile.read("separated/loud_vocals.wav")[0].max() == pytest.approx(1, abs=1e-4)
 
 
-def test_more_than_two_channels_are_asked_about(run, capsys):
+@pytest.mark.parametrize("options", [[], ["--channels", "refuse"], ["--channels", "ask"]])  # its old name
+def test_more_than_two_channels_are_refused_unless_told_otherwise(run, capsys, options):
     audio = song("surround.wav", channels=6)
-    assert run("surround.wav") == 2
-    assert "has 6 channels, expected mono or stereo: --channels pairs" in capsys.readouterr().err
+    assert run("surround.wav", *options) == 2
+    assert "has 6 channels, expected 1 or 2: --channels pairs" in capsys.readouterr().err
     assert not Path("separated").exists()
     assert run("surround.wav", "--channels", "pairs") == 0
     np.testing.assert_allclose(soundfile.read("separated/surround_vocals.wav")[0], 0.5 * audio, atol=1e-5)
@@ -81,9 +82,8 @@ def test_existing_stems_are_kept_unless_told_otherwise(run, capsys, tmp_path):
     before = (tmp_path / "separated" / "a_vocals.wav").read_bytes()
     song("a.wav", samples=500)
     assert run("a.wav") == 2
-    assert (
-        "a_vocals.wav exists: choose another folder with -o, or give --overwrite or --skip-existing"
-        in capsys.readouterr().err
+    assert re.search(
+        r"a_vocals.wav: already exists: .* -o, .* --overwrite or --skip-existing$", capsys.readouterr().err
     )
     assert (tmp_path / "separated" / "a_vocals.wav").read_bytes() == before
     assert run("a.wav", "--overwrite") == 0
@@ -118,29 +118,29 @@ def test_the_backend_s_notes_are_printed_once_and_it_is_closed(monkeypatch, tmp_
     ("args", "message"),
     [
         (["none.wav"], "none.wav: does not exist"),
-        (["a.wav", "--stems", "drums"], "--stems drums: this engine gives vocals, instrumental"),
-        (["a.wav", "--overlap", "1"], "overlap 1.0: expected a number from 0 to 0.9"),
-        (["a.wav", "--shifts", "0"], "shifts 0: expected a number from 1 to 16"),
-        (["a.wav", "--batch", "0"], "this engine takes 1 to 8 chunks"),
+        (["a.wav", "--stems", "drums"], "--stems drums: .* vocals, instrumental"),
+        (["a.wav", "--overlap", "1"], "--overlap 1.0: must be between 0 and 0.9"),
+        (["a.wav", "--shifts", "0"], "--shifts 0: must be between 1 and 16"),
+        (["a.wav", "--batch", "0"], "--batch 0: must be between 1 and 8"),
         (["a.wav", "--subtype", "MP3"], "'MP3' is not one of"),
         (["a.wav", "--format", "wav", "--subtype", "vorbis"], "subtype VORBIS: WAV files hold PCM_U8, PCM_16"),
         (["a.wav", "--subtype", "vorbis"], "subtype VORBIS: WAV files hold"),
         (
             ["a.wav", "--format", "aiff"],
-            "Invalid value for '--format': 'aiff' is not one of 'wav', 'flac', 'ogg', 'mp3' (see bsm-run --help)",
+            r"Invalid value for '--format': 'aiff' is not one of 'wav', 'flac', 'ogg', 'mp3' \(see bsm-run --help\)",
         ),
         (["a.wav", "--format", "mp3"], "a.wav: MP3 files cannot have 5000 Hz"),
-        (["a.wav", "--overwrite", "--skip-existing"], "--skip-existing and --overwrite: give one of them"),
-        (["a.wav", "--manifest", "a.wav"], "--manifest a.wav: holds something else than JSON lines"),
+        (["a.wav", "--overwrite", "--skip-existing"], "--skip-existing and --overwrite exclude each other"),
+        (["a.wav", "--manifest", "a.wav"], "--manifest a.wav: .* not a file of JSON lines"),
         (["a.wav", "--manifest", "none/x.jsonl"], "--manifest none/x.jsonl: cannot be written"),
-        (["a.wav", "--info"], "--info says what x.onnx is: leave out a.wav"),
+        (["a.wav", "--info"], "--info takes no songs: leave out a.wav"),
         (["--info"], "x.onnx: does not exist: expected an engine written by bsm-export"),
-        (["sub"], "sub: holds no songs"),
-        (["a.wav", "-o", "a.wav"], "a.wav: cannot be made a folder (File exists): choose another with -o"),
-        (["a.wav", "-o", "a.wav/deep"], "cannot be made a folder"),
-        (["a.wav", "-o", ""], "an argument is empty: is a variable not set?"),
+        (["sub"], "sub: no songs found"),
+        (["a.wav", "-o", "a.wav"], r"a.wav: the folder cannot be created \(File exists\): choose another with -o"),
+        (["a.wav", "-o", "a.wav/deep"], "a.wav/deep: the folder cannot be created"),
+        (["a.wav", "-o", ""], "an argument is empty: check that shell variables are set"),
         ([""], "an argument is empty"),
-        ([], "no songs: give sound files or folders after the engine"),
+        ([], "no songs given: give sound files or folders after the engine"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(run, capsys, tmp_path, args, message):
@@ -149,7 +149,7 @@ def test_mistakes_are_one_line_and_exit_2(run, capsys, tmp_path, args, message):
     before = (tmp_path / "a.wav").read_bytes()
     assert run(*args) == 2
     error = capsys.readouterr().err
-    assert message in error
+    assert re.search(message, error)
     assert error.count("\n") == 1 and error.startswith("bsm-run: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "sub"]
     assert (tmp_path / "a.wav").read_bytes() == before
@@ -159,12 +159,8 @@ def test_mistakes_are_one_line_and_exit_2(run, capsys, tmp_path, args, message):
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "bsm-run: stopped\n"),
-        (MemoryError(), 2, "bsm-run: out of memory: use a smaller batch, a shorter chunk or a shorter song\n"),
-        (
-            ZeroDivisionError("oops"),
-            1,
-            "bsm-run: a fault of bsm-run itself, ZeroDivisionError: oops (--debug shows where)\n",
-        ),
+        (MemoryError(), 2, "bsm-run: out of memory: use a smaller batch, .*\n"),
+        (ZeroDivisionError("oops"), 1, "bsm-run: internal error.* report it: ZeroDivisionError: oops .*--debug.*\n"),
     ],
 )
 def test_interruptions_and_faults(run, capsys, monkeypatch, error, code, message):
@@ -175,7 +171,7 @@ def test_interruptions_and_faults(run, capsys, monkeypatch, error, code, message
 
     monkeypatch.setattr(batch, "separate_file", broken)
     assert run("a.wav") == code
-    assert capsys.readouterr().err == message
+    assert re.fullmatch(message, capsys.readouterr().err)
     if code != 130:
         run("a.wav", "--debug")
         assert "Traceback" in capsys.readouterr().err
@@ -186,7 +182,7 @@ def test_the_engine_comes_first(tmp_path, monkeypatch, capsys, args):
     monkeypatch.chdir(tmp_path)
     song("a.wav")
     assert exit_code(cli.app, "bsm-run", args) == 2
-    assert capsys.readouterr().err.startswith("bsm-run: a.wav: named like a song: expected the engine first")
+    assert capsys.readouterr().err.startswith("bsm-run: a.wav: named like a song: give the engine first")
 
 
 def test_a_link_to_nowhere_counts_as_existing(run, capsys, tmp_path):
@@ -194,7 +190,7 @@ def test_a_link_to_nowhere_counts_as_existing(run, capsys, tmp_path):
     (tmp_path / "separated").mkdir()
     (tmp_path / "separated" / "a_vocals.wav").symlink_to(tmp_path / "nowhere")
     assert run("a.wav") == 2
-    assert "a_vocals.wav exists" in capsys.readouterr().err
+    assert "a_vocals.wav: already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

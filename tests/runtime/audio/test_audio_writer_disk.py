@@ -201,5 +201,5 @@ def test_what_cannot_be_a_file_is_found_before_the_work(tmp_path):
         with pytest.raises(AudioError, match=message):
             StemWriters(targets, 8000, 1, Form("WAV", "FLOAT"))
         assert not list(tmp_path.glob(".bsm-*")) and not (tmp_path / "first.wav").exists()
-    with pytest.raises(OptionError, match="clip soft: expected rescale, clamp, none"):
+    with pytest.raises(OptionError, match="--clip soft: must be rescale, clamp or none"):
         StemWriters({"x": tmp_path / "x.wav"}, 8000, 1, Form("WAV", "FLOAT"), "soft")

@@ -185,7 +185,7 @@ def test_devices_of_a_plan(rtx):
     ):
         open_separator(rtx.plan, device="cpu")
     for device in ("auto", "tensorrt"):
-        with pytest.raises(OptionError, match="threads 2: are the CPU's"):
+        with pytest.raises(OptionError, match="--threads 2: the engine runs on a GPU"):
             open_separator(rtx.plan, device=device, threads=2)
     for device in ("auto", "cuda", "tensorrt"):
         open_separator(rtx.plan, device=device).close()

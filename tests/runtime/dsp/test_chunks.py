@@ -83,14 +83,14 @@ def test_no_overlap_only_concatenates():
 
 @pytest.mark.parametrize("overlap", [-0.1, 0.95, 1.0, float("nan")])
 def test_impossible_overlaps_are_refused(overlap):
-    with pytest.raises(OptionError, match="expected a number from 0 to 0.9"):
+    with pytest.raises(OptionError, match="--overlap .*: must be between 0 and 0.9"):
         ChunkPlan.of(10, overlap)
 
 
 def test_other_impossible_settings_are_refused():
-    with pytest.raises(OptionError, match="discard 1.5: expected a number from 0 to 1"):
+    with pytest.raises(OptionError, match="discard 1.5: must be between 0 and 1"):
         ChunkPlan.of(10, 0.5, discard=1.5)
-    with pytest.raises(OptionError, match="window hann: expected cosine, linear, flat"):
+    with pytest.raises(OptionError, match="window hann: must be one of cosine, linear, flat"):
         ChunkPlan.of(10, 0.5, window="hann")
 
 

@@ -25,20 +25,25 @@ def described(folder, data, suffix=".onnx"):
     engine.with_suffix(".json").write_text(json.dumps(data))
     head, *lines = describe_engine(engine).split("\n")
     assert head == str(engine)
-    return dict(re.fullmatch(r"  (\S+(?: \S+)*) {2,}(\S.*)", line).groups() for line in lines)
+    return dict(re.fullmatch(r"  (\S+(?: \S+)*): +(\S.*)", line).groups() for line in lines)
 
 
-def test_an_engine_in_words(tmp_path):
-    words = described(tmp_path, manifest_data())
-    assert words["it does"] == (
-        "separates vocals from stereo songs at 44.1 kHz; the song minus the vocals is the instrumental; "
-        "others are converted"
-    )
-    assert words["network"] == "BSMamba2, 1,000 parameters: 1 layers of 8 features on 1 frequency bands"
-    assert words["works on"] == "chunks of 0.10 s, 1 to 8 at a time, best 1"
-    assert words["computes in"] == "32-bit floats"
-    assert words["onnx"].startswith("x.onnx, 0.0 MB; differs from PyTorch by 1.0e-06 of the peak at most (120 dB SNR")
-    assert "plan" not in words and words["more in"] == str(tmp_path / "x.json")
+def test_an_engine_by_the_labels_of_the_field(tmp_path):
+    found = described(tmp_path, manifest_data())
+    assert list(found) == [
+        *("task", "network", "source", "STFT", "chunk", "batch", "precision", "target", "scan", "parity", "files"),
+        "built by",
+    ]
+    task = found["task"]
+    assert task.startswith("separates vocals, instrumental (the song minus vocals); 44.1 kHz stereo")
+    assert found["network"] == "BSMamba2, 1,000 parameters (depth 1, dim 8, 1 sub-band)"
+    assert found["source"] == "x.ckpt (state_dict), raw weights, sha256 000000000000..."
+    assert found["STFT"].startswith("n_fft 2048 (46.4 ms), hop 441 (10.0 ms)")
+    assert (found["chunk"], found["batch"]) == ("0.10 s (11 frames)", "1 to 8, optimum 1")
+    assert (found["precision"], found["scan"]) == ("fp32", "chunked") and found["target"].startswith("cpu ")
+    assert found["parity"].startswith("ONNX: ")
+    assert all(each in found["parity"] for each in ("1.0e-06 of the peak", "SNR 120 dB", "tolerance 2e-05"))
+    assert found["files"] == "x.onnx (0.0 MB), x.json (manifest)"
 
 
 def test_other_networks_and_forms(tmp_path):
@@ -46,11 +51,11 @@ def test_other_networks_and_forms(tmp_path):
     data["model"]["kind"] = "transformer"
     data |= {"precision": "bf16", "target": "gpu", "frames": {"min": 11, "opt": 21, "max": 41}}
     data["input"]["shape"][1] = data["output"]["shape"][2] = "frames"
-    words = described(tmp_path, data)
-    assert words["it does"] == "separates drums, bass and other from mono songs at 48 kHz; others are converted"
-    assert words["network"].startswith("BS-RoFormer") and "its scan" not in words
-    assert words["works on"].startswith("chunks of 0.18 s (0.09 to 0.37 s are possible)")
-    assert "bf16" in words["computes in"] and words["laid out for"].startswith("GPUs")
+    found = described(tmp_path, data)
+    assert found["task"].startswith("separates drums, bass, other; 48 kHz mono")
+    assert found["network"].startswith("BS-RoFormer") and "scan" not in found
+    assert found["chunk"] == "0.09 to 0.37, optimum 0.18 s (11 to 41, optimum 21 frames)"
+    assert found["precision"].startswith("bf16") and found["target"].startswith("gpu ")
 
 
 @pytest.mark.parametrize("ran", [True, False])
@@ -58,9 +63,9 @@ def test_a_plan_says_where_it_runs_and_whether_it_did(tmp_path, ran):
     data = plan_data()
     if not ran:
         data["plan"]["parity"] = None
-    plan = described(tmp_path, data, ".plan")["plan"]
-    assert "for tensorrt-rtx 1.7.1.116 on NVIDIA GPUs of compute capability 8.9, 12.0; " in plan
-    assert plan.endswith("it was not run yet") != ran
+    found = described(tmp_path, data, ".plan")
+    assert "x.plan (0.0 MB, tensorrt-rtx 1.7.1.116, compute capability 8.9, 12.0)" in found["files"]
+    assert found["parity"].endswith("plan: not run yet") != ran
 
 
 def test_an_engine_that_is_not_its_manifest_s_is_refused(tmp_path):

@@ -191,12 +191,12 @@ def test_the_default_leaves_no_step_at_a_seam():
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ([], "audio holds no samples"),
-        ([np.zeros((2, 0))], "audio holds no samples"),
+        ([], "audio contains no samples"),
+        ([np.zeros((2, 0))], "audio contains no samples"),
         ([np.zeros((1, 10))], r"a block of shape \(1, 10\): expected \[2, samples\]"),
         ([np.zeros(10)], r"a block of shape \(10,\)"),
-        ([np.zeros((2, 10), np.int16)], "audio of int16: expected floating-point samples"),
-        ([np.zeros((2, 4410)), np.array([[0, 0], [0, np.nan]])], "holds NaN, Inf .* at 0.100 s"),
+        ([np.zeros((2, 10), np.int16)], "audio of type int16: expected floating-point samples"),
+        ([np.zeros((2, 4410)), np.array([[0, 0], [0, np.nan]])], "contains NaN, Inf .* at 0.100 s"),
     ],
 )
 def test_blocks_that_are_no_sound_are_refused(blocks, message):

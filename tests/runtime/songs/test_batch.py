@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ def test_a_tree_of_songs_keeps_its_form(run, capsys):
     vocals, _ = soundfile.read("separated/x/y/b_vocals.wav")
     np.testing.assert_allclose(vocals, audio["m/x/y/b.wav"] / 2, atol=1e-5)
     out = capsys.readouterr().out
-    assert "\n3 songs: 3 separated, 0 skipped, 0 failed; 1 s in " in out
+    assert "\n3 songs: 3 separated, 0 skipped, 0 failed; 0.68 s of audio in " in out
     assert run("-r", "m", "--skip-existing") == 0  # the stems just written are no songs
     assert "3 songs: 3 separated" in capsys.readouterr().out
 
@@ -41,8 +42,8 @@ def test_stems_of_two_songs_that_would_share_a_file_are_refused(run, capsys, mon
     song("a.wav")
     song("a_b.wav")
     assert run("a.wav", "a_b.wav") == 2
-    message = "a.wav and a_b.wav would both be written to separated/a_b_c: separate them apart"
-    assert capsys.readouterr().err == f"bsm-run: {message}\n"
+    error = capsys.readouterr().err
+    assert re.fullmatch("bsm-run: a.wav and a_b.wav: .* written to separated/a_b_c: .* two runs.*\n", error)
     assert not Path("separated").exists()
 
 
@@ -70,10 +71,9 @@ def test_a_folder_that_cannot_be_read_does_not_stop_the_others(run, capsys, lock
     locked("m/locked")
     assert run("-r", "m", "--stems", "vocals") == 2
     assert files() == ["a_vocals.wav"]
-    error = capsys.readouterr().err
-    assert error == (
-        "bsm-run: m/locked: cannot be read (Permission denied)\nbsm-run: folders that could not be read: 1\n"
-    )
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "bsm-run: m/locked: cannot be read (Permission denied)"
+    assert last == "bsm-run: 1 folder could not be read"
 
 
 def test_the_traceback_of_a_failure_among_others_is_shown_when_asked_for(run, capsys):
@@ -127,7 +127,7 @@ def test_pictures_are_drawn_beside_the_stems_and_later_without_the_engine(run, c
     assert not [name for name in files() if name.endswith(".png")]
     assert run("-r", "m", "--plot", "--skip-existing") == 0
     assert [name for name in files() if name.endswith(".png")] == ["b.png", "x/a.png"]
-    assert len(separated) == 2 and "m/b.wav: drawn, its stems exist\n" in capsys.readouterr().out
+    assert len(separated) == 2 and "m/b.wav: picture drawn, its stems exist\n" in capsys.readouterr().out
     assert run("m/b.wav", "--plot", "--stems", "vocals") == 2  # the picture exists, too
 
 
@@ -142,7 +142,7 @@ def test_a_picture_shows_how_far_it_is(run, monkeypatch):
     song("a.wav", samples=100000)
     assert run("a.wav", "--plot") == 0
     labels = list(dict.fromkeys(label for label, *_ in shown))
-    assert labels == ["a.wav", "a.wav: its picture"]
+    assert labels == ["a.wav", "a.wav: picture"]
     assert {(samples, rate) for _, _, samples, rate in shown} == {(100000, 44100)}
     done = [done for label, done, *_ in shown if label == labels[1]]
     assert len(done) == 6 and done == sorted(done) and done[-1] == 100000  # two blocks of three sounds

@@ -20,7 +20,7 @@ def test_a_song_fails_where_its_stems_exist_and_the_others_go_on(run, capsys, se
     assert run("a.wav", "b.wav") == 2
     assert separated == ["b.wav"]
     assert soundfile.info("separated/a_vocals.wav").frames == 77
-    assert "separated/a_vocals.wav exists: choose" in capsys.readouterr().err
+    assert "separated/a_vocals.wav: already exists: choose" in capsys.readouterr().err
 
 
 def test_skip_existing_makes_what_is_missing_and_touches_nothing_else(run, capsys, separated):
@@ -46,7 +46,7 @@ def test_a_song_is_never_overwritten_by_a_stem(run, capsys):
     song("separated/a.wav")
     before = Path("separated/a_vocals.wav").read_bytes()
     assert run("separated/a.wav", "separated/a_vocals.wav", "--overwrite") == 2
-    assert "separated/a_vocals.wav is one of the songs: choose another folder" in capsys.readouterr().err
+    assert "separated/a_vocals.wav: is one of the songs: choose another folder" in capsys.readouterr().err
     assert Path("separated/a_vocals.wav").read_bytes() == before
 
 
@@ -82,7 +82,7 @@ def test_stems_that_another_process_made_meanwhile_are_kept_and_the_song_fails(r
     assert files() == sorted([f"a_{which}.wav", "b_instrumental.wav", "b_vocals.wav"])
     assert soundfile.info(f"separated/a_{which}.wav").frames == 77
     error, summary = capsys.readouterr().err.splitlines()
-    assert error.startswith(f"bsm-run: separated/a_{which}.wav: exists") and "--overwrite" in error
+    assert error.startswith(f"bsm-run: separated/a_{which}.wav: already exists") and "--overwrite" in error
     assert summary == "bsm-run: 1 of 2 songs failed"
     assert [line["status"] for line in lines()] == ["failed", "separated"]
 
@@ -118,7 +118,7 @@ def test_a_picture_that_another_process_made_meanwhile_is_kept(run, capsys, mean
     assert files() == ["a.png", "a_instrumental.wav", "a_vocals.wav"]
     assert Path("separated/a.png").read_bytes() == b"theirs"
     out, error = capsys.readouterr()
-    assert "a.png" not in out and ("separated/a.png: exists" in error) == bool(code)
+    assert "a.png" not in out and ("separated/a.png: already exists" in error) == bool(code)
 
 
 # Stems among the songs
@@ -138,7 +138,7 @@ def test_a_second_run_into_the_folder_of_the_songs_changes_nothing(run, capsys, 
         assert len(separated) == count
         assert capsys.readouterr().err.startswith("bsm-run: skipping 6 stems of other songs (give a file by name")
     assert run("m", "-o", "m") == 2  # each song fails, none of them for being a song
-    assert capsys.readouterr().err.count("_vocals.wav exists: ") == 2
+    assert capsys.readouterr().err.count("_vocals.wav: already exists: ") == 2
     assert files("m") == sorted(first)
 
 

@@ -105,8 +105,8 @@ def test_a_folder_of_which_nothing_can_be_read_is_refused(tree, locked):
 
 def test_folders_without_songs_are_refused(tree):
     tree("m/cover.jpg", "m/sub/a.wav")
-    with pytest.raises(OptionError, match="^m: holds no songs.*: -r looks into its subfolders$"):
+    with pytest.raises(OptionError, match="^m: no songs found .*: -r searches its subfolders$"):
         names("m")
     Path("m/sub/a.wav").unlink()
-    with pytest.raises(OptionError, match="^m: holds no songs, no .wav, .flac, .mp3 or the like$"):
+    with pytest.raises(OptionError, match="^m: no songs found [^:]*$"):
         names("m", recursive=True)

@@ -41,6 +41,21 @@ def test_states_in_words(done, samples, took, words):
     assert progress.state(done, samples, 10, took) == words
 
 
+@pytest.mark.parametrize(
+    ("seconds", "took", "words"),
+    [
+        (0.000227, 0.5, "less than 0.01 s in 0.50 s, less than 0.01x real time"),  # ten samples
+        (0.0123, 0.5, "0.01 s in 0.50 s, 0.025x real time"),
+        (0.5, 0.004, "0.50 s in less than 0.01 s, 125x real time"),
+        (10.04, 5.6, "10.0 s in 5.6 s, 1.8x real time"),
+        (240.0, 20.0, "240.0 s in 20.0 s, 12x real time"),
+    ],
+)
+def test_durations_and_speeds_have_digits_that_say_something(seconds, took, words):
+    found = f"{progress.duration(seconds)} in {progress.duration(took)}, {progress.pace(seconds, took)}"
+    assert found == words
+
+
 def test_elsewhere_nothing_is_shown(capfd):
     with progress.song_progress("a.wav", 1000, 1000) as update:
         update(500)

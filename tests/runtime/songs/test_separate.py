@@ -55,12 +55,13 @@ def test_the_times_are_of_this_song_alone(tmp_path):
     assert 0 < report.times["engine"] < 100
 
 
-def test_more_channels_are_a_question_or_pairs(tmp_path):
+def test_more_channels_are_refused_or_separated_in_pairs(tmp_path):
     song = write(tmp_path / "song.wav", channels=5, subtype="FLOAT")
     files = targets(tmp_path, "vocals", "instrumental")
-    with pytest.raises(AudioError, match=r"song\.wav: has 5 channels, expected mono or stereo: --channels pairs"):
-        separate_file(separator_of(), song, files)
-    with pytest.raises(OptionError, match="channels some: expected ask, pairs"):
+    for options in ({}, {"channels": "refuse"}, {"channels": "ask"}):  # its old name
+        with pytest.raises(AudioError, match=r"song\.wav: has 5 channels, expected 1 or 2: --channels pairs"):
+            separate_file(separator_of(), song, files, **options)
+    with pytest.raises(OptionError, match="^--channels some: must be refuse or pairs$"):
         separate_file(separator_of(), song, files, channels="some")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["song.wav"]
     separate_file(separator_of(), song, files, channels="pairs")
