@@ -32,7 +32,7 @@ def describe_engine(engine: Path) -> str:
     """
     m = read_manifest(engine)
     lines = {"task": _task(m), "network": _network(m), "source": _source(m), "STFT": _stft(m)}
-    lines |= {"chunk": _chunk(m), "batch": _range(m.batch.min, m.batch.opt, m.batch.max)}
+    lines |= {"chunk": _chunk(m), "batch": _batch(m)}
     lines |= {"precision": PRECISIONS[m.precision], "target": TARGETS[m.target]}
     if "mamba2" in m.model.kind:
         lines["scan"] = SCANS[m.scan]
@@ -70,13 +70,16 @@ def _stft(m: Manifest) -> str:
 
 
 def _chunk(m: Manifest) -> str:
-    second = m.stft.hop_length / m.stft.sample_rate
-    lengths = [f"{(count - 1) * second:.2f}" for count in (m.frames.min, m.frames.opt, m.frames.max)]
-    return f"{_range(*lengths)} s ({_range(m.frames.min, m.frames.opt, m.frames.max)} frames)"
+    frames, hop = m.frames, m.stft.hop_length / m.stft.sample_rate
+    least, best, most = (f"{(count - 1) * hop:.2f}" for count in (frames.min, frames.opt, frames.max))
+    if frames.min == frames.max:
+        return f"{best} s ({frames.opt} frames)"
+    return f"{least} to {most} s, optimum {best} s ({frames.min} to {frames.max} frames)"
 
 
-def _range(least: object, best: object, most: object) -> str:
-    return f"{best}" if least == most else f"{least} to {most}, optimum {best}"
+def _batch(m: Manifest) -> str:
+    least, best, most = m.batch.min, m.batch.opt, m.batch.max
+    return str(best) if least == most else f"{least} to {most}, optimum {best}"
 
 
 def _parities(m: Manifest) -> str:
