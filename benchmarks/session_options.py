@@ -1,8 +1,8 @@
-"""How ONNX Runtime is best asked to run an engine on a CPU: session options, threads, and batches of chunks.
+"""What settings of ONNX Runtime run an engine fastest on a CPU: session options, threads, and batches of chunks.
 
     python benchmarks/session_options.py ENGINE.onnx [--frames 801] [--threads N] [--rounds 5]
 
-The first row is what bsm-run asks for. Seconds are those of a chunk. Needs some GB for every row.
+The first row is what bsm-run does. Seconds are per chunk. Needs some GB for every row.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def main() -> None:
         form(f"as bsm-run: {threads} threads, one chunk"),
         form("memory pattern on", options={"enable_mem_pattern": True}),
         form("memory arena off", options={"enable_cpu_mem_arena": False}),
-        form("threads spin between operators", entries={"session.intra_op.allow_spinning": "1"}),
-        form("weights not laid out beforehand", entries={"session.disable_prepacking": "1"}),
+        form("threads that spin", entries={"session.intra_op.allow_spinning": "1"}),
+        form("weights not packed in advance", entries={"session.disable_prepacking": "1"}),
         form("denormals as zero", entries={"session.set_denormal_as_zero": "1"}),
         form("1 thread", threads=1),
         form(f"{threads} chunks side by side, 1 thread each", threads=1, side_by_side=threads),
     ]
     if manifest.batch.max >= 2:
         forms.append(form(f"2 chunks as a batch, {threads} threads", two))
-    compare(forms, args.rounds, "asked for")
+    compare(forms, args.rounds, "session")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""What threads without work should do in ONNX Runtime on a CPU, wait actively (spin) or sleep, on a quiet machine and
-beside other programs.
+"""Whether the threads of ONNX Runtime should spin or sleep while they have no work, on a quiet and on a busy machine.
 
     python benchmarks/spinning.py ENGINE.onnx [--threads N] [--rounds 5] [--load 0 1 2]
 
@@ -57,13 +56,13 @@ def main() -> None:
     forms = [
         Counted("sleep", args.engine, shape, args.threads, entries={SPIN: "0"}),
         Counted("spin", args.engine, shape, args.threads, entries={SPIN: "1"}),
-        Counted("spin, not between runs", args.engine, shape, args.threads, entries={SPIN: "1", STOP: "1"}),
+        Counted("spin, but not between runs", args.engine, shape, args.threads, entries={SPIN: "1", STOP: "1"}),
         Counted("1 thread", args.engine, shape, 1, entries={SPIN: "0"}),
     ]
     machine = describe_machine()
     print(f"{machine.cpu}, {machine.usable_cores} CPUs, onnxruntime {machine.packages['onnxruntime']}", end="")
     print(f", load average before: {machine.load_average}; {args.threads} threads, {args.rounds} rounds\n")
-    print("| other processes | threads without work | median, s | range, s | ratio to sleep | CPU, s | range, s |")
+    print("| more processes | threads without work | median, s | range, s | ratio to sleep | CPU, s | range, s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with ExitStack() as stack:
         workers = {form.name: stack.enter_context(closing(Worker(form))) for form in forms}
