@@ -13,14 +13,12 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from turns import Form, Opened
+from turns import Form, Opened, opened
 
 from runtime.bench.machine import describe_machine
-from runtime.bench.worker import Worker
 from runtime.engine.cpu import default_threads
 from runtime.engine.manifest import read_manifest
 
@@ -64,12 +62,7 @@ def main() -> None:
     print(f", load average before: {machine.load_average}; {args.threads} threads, {args.rounds} rounds\n")
     print("| more processes | threads without work | median, s | range, s | ratio to sleep | CPU, s | range, s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    with ExitStack() as stack:
-        workers = {form.name: stack.enter_context(closing(Worker(form))) for form in forms}
-        for worker in workers.values():
-            worker.wait_until_ready()
-            worker.call("open")
-            worker.call("run")
+    with opened(forms, "run") as workers:
         for load in args.load:
             others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(load)]  # noqa: S603
             try:

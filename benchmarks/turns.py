@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,21 @@ class Opened:
         return (time.perf_counter() - start) / self._chunks
 
 
-def compare(forms: list[Form], rounds: int, first_column: str) -> None:
-    """Print a table: the seconds a chunk of each form, the ratio to the first, and its process's peak memory."""
+@contextmanager
+def opened(forms: Sequence[Form], method: str) -> Iterator[dict[str, Worker]]:
+    """A process for each form, by its name, open and warmed up by one call of `method`."""
     with ExitStack() as stack:
         workers = {form.name: stack.enter_context(closing(Worker(form))) for form in forms}
         for worker in workers.values():
             worker.wait_until_ready()
             worker.call("open")
-            worker.call("seconds")
+            worker.call(method)
+        yield workers
+
+
+def compare(forms: list[Form], rounds: int, first_column: str) -> None:
+    """Print a table: the seconds a chunk of each form, the ratio to the first, and its process's peak memory."""
+    with opened(forms, "seconds") as workers:
         seconds: dict[str, list[float]] = {name: [] for name in workers}
         for _ in range(rounds):
             for name, worker in workers.items():

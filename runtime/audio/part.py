@@ -1,4 +1,4 @@
-"""Files written under a temporary name beside their target and put in place when all of them are whole."""
+"""Files written under a temporary name beside their target, and renamed when all of them are complete."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 from runtime.errors import AudioError
 
-EXISTING = ("refuse", "skip", "replace")  # what to do about a file that has the name already
+EXISTING = ("refuse", "skip", "replace")  # what to do if a file of the name exists
 
 
 class Part(io.FileIO):
-    """A new file ".bsm-*.part" in the folder of `path`; made with the permissions any program would give it.
+    """A new file ".bsm-*.part" in the folder of `path`, with the default permissions of a new file.
 
     libsndfile writes through it, from C, where an exception would be lost: the first one is kept in `error`. If `path`
-    is a symbolic link, what it points to is replaced. Raises AudioError where `path` cannot be a file.
+    is a symbolic link, its target is replaced. Raises AudioError if `path` cannot be a file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class Part(io.FileIO):
             raise cannot_write(path, error) from error
 
     def write(self, data: Any) -> int:
-        """All of `data`, or less and the reason in `error`; nothing more after an error."""
+        """Write `data`; on an error less of it, with the reason in `error`; nothing after an error."""
         done, view = 0, memoryview(data).cast("B")
         if self.error is not None:
             return 0
@@ -48,14 +48,14 @@ class Part(io.FileIO):
         return done
 
     def check(self) -> None:
-        """Raises what went wrong in `write`, an OSError as AudioError."""
+        """Raises the error of `write`, if any, an OSError as AudioError."""
         if isinstance(self.error, OSError):
             raise cannot_write(self.path, self.error) from self.error
         if self.error is not None:
             raise self.error
 
     def finish(self) -> None:
-        """Whole, and on the disk: what takes a name after this does not lose its content in a power cut."""
+        """Close it, with its content on the disk: a power cut after it gets its name does not lose the content."""
         try:
             os.fsync(self.fileno())
             self.close()
@@ -70,11 +70,11 @@ class Part(io.FileIO):
 
 
 def put_in_place(parts: Sequence[Part], existing: str = "replace") -> list[Part]:
-    """Give finished parts their names: all of them, or none and every earlier file is back. Raises AudioError.
+    """Give finished parts their names: all of them, or none, and every earlier file stays. Raises AudioError.
 
-    `existing`, one of `EXISTING`, says what happens where another file has the name: "refuse" raises, "skip" leaves
-    that part out, "replace" replaces the file. With the first two a name is taken only if it is still free at that
-    moment, whatever other processes do. Returns the parts that have their names.
+    `existing`, one of `EXISTING`, says what happens if another file has the name: "refuse" raises, "skip" leaves that
+    part out, "replace" replaces the file. With the first two a part gets a name only if it is still free at that
+    moment, whatever other processes do. Returns the parts that got their names.
     """
     if existing == "replace":
         _replace(parts)
@@ -139,7 +139,7 @@ def _take_free_names(parts: Sequence[Part], existing: str) -> list[Part]:
 
 
 def _take_free_name(part: Part) -> None:
-    """Raises FileExistsError if the name is taken. What has it always has it whole, where the file system allows."""
+    """Give `part` its name, complete from the first moment if the file system allows. Raises FileExistsError."""
     try:
         os.link(part.part, part.target)
     except FileExistsError:
@@ -155,7 +155,7 @@ def _take_free_name(part: Part) -> None:
 
 
 def _second_name(path: Path, other: Path) -> None:
-    """Keep the file at `path` as `other`, too; where a file system knows no two names, by `other` alone."""
+    """Let the file at `path` also have the name `other`; without hard links, only that name."""
     try:
         os.link(path, other)
     except OSError:
@@ -163,7 +163,7 @@ def _second_name(path: Path, other: Path) -> None:
 
 
 def _check_target(path: Path, target: Path) -> None:
-    """Find out before the work that a file cannot get this name, rather than after it."""
+    """Raises before the work, not after it, if a file cannot get this name."""
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:

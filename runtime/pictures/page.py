@@ -1,4 +1,4 @@
-"""Reports as one self-contained HTML file of tables and pictures, which loads nothing from the network."""
+"""Reports as one self-contained HTML file of tables and pictures, which loads nothing from the internet."""
 
 from __future__ import annotations
 
@@ -98,9 +98,9 @@ def check_output(option: str, path: Path | None) -> None:
 
 
 def write_whole(path: Path, content: str | bytes, existing: str = "replace") -> bool:
-    """A file that is never half written. `existing` is as in `part.put_in_place`; returns whether the file was made.
+    """Write a file that is never seen incomplete; `existing` is as in `part.put_in_place`.
 
-    Raises AudioError.
+    Returns whether the file was written. Raises AudioError.
     """
     part = Part(path)
     try:
