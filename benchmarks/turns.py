@@ -39,6 +39,7 @@ class Opened:
 
         from runtime.backends.onnxruntime import session_options
 
+        ort.set_default_logger_severity(3)  # it warns when a form sets an entry again
         options = session_options(form.threads)
         options.enable_mem_pattern = False
         for name, value in form.options.items():
