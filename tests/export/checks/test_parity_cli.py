@@ -135,7 +135,7 @@ def test_the_report_is_one_file(parity, exported, tmp_path):
         (["--stems", "true"], "--stems true: are of a song: give it with --audio SONG"),
         (["--ckpt", "demo", "--audio", "song.wav", "--stems", "none"], "--stems none: is no folder"),
         (["--ckpt", "demo", "--audio", "none.wav"], "none.wav: does not exist"),
-        (["--ckpt", "demo", "--report", "none/out.html"], "--report none/out.html: expected the name of a file"),
+        (["--ckpt", "demo", "--report", "none/out.html"], "--report none/out.html: must be the name of a file"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(parity, song, args, message):

@@ -58,7 +58,7 @@ def test_a_name_that_another_process_took_meanwhile_is_refused_and_no_other_is_t
         (tmp_path / taken).symlink_to(tmp_path / "none")
     else:
         (tmp_path / taken).write_bytes(b"theirs")
-    with pytest.raises(AudioError, match=rf"{taken}: exists, another process .*: .*--overwrite or --skip-existing"):
+    with pytest.raises(AudioError, match=rf"{taken}: already exists, another process .*: .*--overwrite or --skip-existing"):
         put_and_discard(parts, "refuse")
     assert [path.name for path in tmp_path.iterdir()] == [taken]
     assert link or contents(tmp_path) == {taken: b"theirs"}
@@ -97,7 +97,7 @@ def test_what_another_process_replaced_meanwhile_is_not_taken_away(tmp_path, any
             (tmp_path / "c").write_bytes(b"theirs")
 
     monkeypatch.setattr(part_module, "_take_free_name", replaced)
-    with pytest.raises(AudioError, match="c: exists"):
+    with pytest.raises(AudioError, match="c: already exists"):
         put_and_discard(finished(*(tmp_path / name for name in "abc")), "refuse")
     assert contents(tmp_path) == {"a": b"theirs", "c": b"theirs"}
 
