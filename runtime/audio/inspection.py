@@ -9,9 +9,9 @@ from pathlib import Path
 
 from runtime.audio.flac import flac_header
 from runtime.audio.headers import find_sound, not_known
+from runtime.audio.mpeg import MixedError, Mpeg, read_mpeg
 from runtime.audio.ogg import DamagedError, Link, ogg_links
 from runtime.audio.speakers import WAV_ORDER
-from runtime.audio.truncation import Mp3Length, check_whole
 from runtime.audio.view import Window
 from runtime.errors import AudioError
 
@@ -36,7 +36,7 @@ class Part:
     promised: bool = True  # the length that libsndfile finds is declared by the file, and less means that it lacks some
     samples: int | None = None  # declared, where libsndfile is not to know
     order: tuple[int, ...] | None = None  # of the channels, to have them as in WAV
-    mp3: Mp3Length | None = None
+    mpeg: Mpeg | None = None  # its frames, to read nothing else
 
 
 @dataclass
@@ -67,8 +67,7 @@ def _inspect(path: Path, file: io.FileIO, size: int) -> Inspection:
     _check_container(path, window, size)
     sound = find_sound(window, size)
     if sound is None:
-        file.seek(0)
-        return Inspection([Part(0, size, mp3=check_whole(path, file.fileno()))])
+        return _mpeg(path, window, size)
     if sound.lacks and not sound.changes:
         raise AudioError(
             f"{path}: the file is incomplete: its header declares {sound.declared} bytes of sound, and it holds "
@@ -112,6 +111,14 @@ def _check_container(path: Path, window: Window, size: int) -> None:
             raise UnreadableError("a VOC file of more than one block")
     if head[:4] == b"FORM" and head[8:12] == b"8SVX" and b"CHAN" in head:
         raise UnreadableError("a stereo 8SVX file")
+
+
+def _mpeg(path: Path, window: Window, size: int) -> Inspection:
+    try:
+        mpeg = read_mpeg(path, window, size)
+    except MixedError as error:
+        raise UnreadableError(str(error)) from error
+    return Inspection([Part(0, size, mpeg=mpeg)], [] if mpeg is None else mpeg.notes)
 
 
 def _ogg(path: Path, window: Window, size: int) -> Inspection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,15 +15,13 @@ from numpy.typing import NDArray
 
 from runtime.audio.form import Form
 from runtime.audio.inspection import Part, UnreadableError
+from runtime.audio.mpeg_file import FrameFile
 from runtime.audio.tags import read_tags
-from runtime.audio.truncation import Mp3Length
 from runtime.audio.view import View
 from runtime.errors import AudioError
 
 Samples = NDArray[np.floating[Any]]
 
-MP3_FRAME = 1152  # samples
-MP3_PADDING = 4 * MP3_FRAME  # what an encoder adds at both ends and takes away by its tag, at most, and the tag's frame
 UNKNOWN = 1 << 60  # frames: beyond it a length is libsndfile's word for "not known"
 NEAR_END = 1 << 17  # bytes of a file that may be read ahead of what is decoded, and of one frame
 FAILURES = (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError, MemoryError)
@@ -52,8 +51,7 @@ class SndfileSource:
                 raw = stack.enter_context(path.open("rb", buffering=0))
             except OSError as error:
                 raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
-            whole = part.start == 0 and part.end == os.fstat(raw.fileno()).st_size and not part.changes
-            self._view = None if whole else View(raw, part.start, part.end, part.changes)
+            self._view = _view(raw, part)
             try:
                 self._file = Forward(raw.fileno() if self._view is None else self._view, closefd=False)
             except FAILURES as error:
@@ -75,25 +73,23 @@ class SndfileSource:
         self.tags = read_tags(file)
         if not known and file.format != "FLAC":
             raise UnreadableError("it declares no length")
-        if file.format == "MP3" and part.mp3 is not None:
-            self._check_mp3(part.mp3)
-
-    def _check_mp3(self, length: Mp3Length) -> None:
-        """Without a Xing tag libsndfile guesses the length, and reads no further than it guessed."""
-        padding = MP3_PADDING if length.declared else MP3_FRAME
-        known = length.declared or length.to_end
-        if not known or self._file.frames < length.samples - padding:
-            raise UnreadableError(f"sees {self._file.frames / self.sample_rate:.1f} s of it, and there may be more")
-        if not length.declared:
-            self.samples = None
+        self._skip = 0  # samples that come before the first of the song
+        if part.mpeg is not None:
+            self.samples, self._skip = part.mpeg.samples, part.mpeg.skip
+        elif file.format == "MP3":
+            raise UnreadableError("its frames cannot be followed from its start")
 
     def read(self, count: int) -> Samples:
         """[n, c]"""
         declared = self._part.samples
         if declared is not None and self._done < declared:
             count = min(count, declared - self._done)  # what follows may be no sound, and would spoil the block
+        if self._part.mpeg is not None:
+            count = min(count, self._part.mpeg.samples - self._done)  # silence that the encoder has added follows
         block: Samples = np.full((0 if self._ended else count, self.channels), np.nan, self.form.dtype)
         try:
+            self._file.read(self._skip)
+            self._skip = 0
             block = self._file.read(out=block) if len(block) else block
             if self._view is not None and self._view.error is not None:
                 raise self._view.error
@@ -140,6 +136,14 @@ class SndfileSource:
 
     def close(self) -> None:
         self._open.close()
+
+
+def _view(file: io.FileIO, part: Part) -> View | None:
+    """What libsndfile is to read instead of the whole `file`."""
+    if part.mpeg is not None:
+        return FrameFile(file, part.mpeg)
+    whole = part.start == 0 and part.end == os.fstat(file.fileno()).st_size and not part.changes
+    return None if whole else View(file, part.start, part.end, part.changes)
 
 
 def _reason(error: BaseException) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 from runtime.errors import OptionError
 
 # Suffixes of the files in a folder that count as songs; a file given by name may have any.
-OF_LIBSNDFILE = ("wav", "wave", "w64", "rf64", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "caf")
+OF_LIBSNDFILE = (
+    *("wav", "wave", "w64", "rf64", "flac", "ogg", "oga", "opus", "mp3", "mp2", "aif", "aiff", "aifc", "au", "caf"),
+)
 OF_FFMPEG = ("m4a", "m4b", "mp4", "m4v", "aac", "mov", "mka", "mkv", "webm", "wma", "wv", "ape", "ac3", "3gp", "avi")
 SUFFIXES = frozenset(f".{name}" for name in (*OF_LIBSNDFILE, *OF_FFMPEG))
 

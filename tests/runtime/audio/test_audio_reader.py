@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from runtime.audio import open_song, truncation
+from runtime.audio import open_song
 from runtime.audio import reader as reader_module
 from runtime.errors import AudioError
 
@@ -165,44 +165,12 @@ def test_a_file_that_is_cut_off_is_never_taken_for_the_whole_song(tmp_path, no_f
         read(tmp_path / "cut")
 
 
-def without_xing(path):
-    """The MP3 file at `path` without its first frame, which says how long it is."""
-    content = path.read_bytes()
-    assert b"Info" in content[:200] or b"Xing" in content[:200]
-    path.write_bytes(content[truncation._frame(content[:4]) :])
-
-
 def test_what_a_song_lacks_of_the_length_it_declares_is_told(tmp_path):
     soundfile.write(tmp_path / "a.wav", NOISE, 44100)
     with open_song(tmp_path / "a.wav") as song:
         song._source.samples = 30200  # as a file with a frame inside that cannot be decoded
         with pytest.raises(AudioError, match=r"damaged: 0\.0045 s of the 0\.7 s that it declares cannot be read"):
             list(song.blocks())
-
-
-def test_an_mp3_without_a_length_is_read_to_its_end_or_refused(tmp_path, no_ffmpeg):
-    path = tmp_path / "x.mp3"
-    quiet_start = np.concatenate([np.zeros((100000, 2)), np.tile(NOISE, (4, 1))])
-    for audio in (quiet_start, quiet_start[::-1]):
-        soundfile.write(path, audio, 48000, bitrate_mode="VARIABLE", compression_level=0.3)
-        without_xing(path)
-        try:
-            assert read(path).shape[1] >= len(audio) - 1152
-        except AudioError as error:
-            assert "there may be more" in str(error)
-
-
-def test_an_mp3_without_a_length_that_ends_in_a_frame_is_cut_off(tmp_path):
-    path = tmp_path / "x.mp3"
-    soundfile.write(path, NOISE, 48000, bitrate_mode="CONSTANT", compression_level=0.3)
-    without_xing(path)
-    assert read(path).shape[1] >= len(NOISE)
-    content = path.read_bytes()
-    (tmp_path / "cut.mp3").write_bytes(content[: len(content) // 2 + 7])
-    with pytest.raises(AudioError, match=r"cut\.mp3: .*its last frame has \d+ bytes of \d+"):
-        open_song(tmp_path / "cut.mp3")
-    (tmp_path / "tagged.mp3").write_bytes(content + b"TAG" + bytes(125))
-    assert read(tmp_path / "tagged.mp3").shape == read(path).shape
 
 
 def test_a_wav_from_a_pipe_has_no_true_length_and_is_read_to_its_end(tmp_path):
