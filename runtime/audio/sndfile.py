@@ -88,8 +88,9 @@ class SndfileSource:
             count = min(count, self._part.mpeg.samples - self._done)  # silence that the encoder has added follows
         block: Samples = np.full((0 if self._ended else count, self.channels), np.nan, self.form.dtype)
         try:
-            self._file.read(self._skip)
-            self._skip = 0
+            if self._skip:
+                self._file.read(self._skip)
+                self._skip = 0
             block = self._file.read(out=block) if len(block) else block
             if self._view is not None and self._view.error is not None:
                 raise self._view.error
