@@ -23,7 +23,7 @@ class ChainSource:
         self._path, self._parts, self.notes = path, inspection.parts, list(inspection.notes)
         with_first = SndfileSource(path, self._parts[0])
         self.sample_rate, self.channels = with_first.sample_rate, with_first.channels
-        self.form, self.tags = with_first.form, with_first.tags
+        self.form, self.tags, self.channel_mask = with_first.form, with_first.tags, with_first.channel_mask
         with_first.close()
         self.samples = self._count()
         self.notes.append(f"a chain of {len(self._parts)} streams: they are taken as one song")

@@ -11,7 +11,7 @@ from runtime.audio.flac import flac_header
 from runtime.audio.headers import find_sound, not_known
 from runtime.audio.mpeg import MixedError, Mpeg, read_mpeg
 from runtime.audio.ogg import DamagedError, Link, ogg_links
-from runtime.audio.speakers import WAV_ORDER
+from runtime.audio.speakers import WAV_ORDER, vorbis_mask
 from runtime.audio.view import Window
 from runtime.errors import AudioError
 
@@ -36,6 +36,7 @@ class Part:
     promised: bool = True  # the length that libsndfile finds is declared by the file, and less means that it lacks some
     samples: int | None = None  # declared, where libsndfile is not to know
     order: tuple[int, ...] | None = None  # of the channels, to have them as in WAV
+    channel_mask: int = 0  # where libsndfile does not tell
     mpeg: Mpeg | None = None  # its frames, to read nothing else
 
 
@@ -63,7 +64,7 @@ def _inspect(path: Path, file: io.FileIO, size: int) -> Inspection:
         if flac.bits > MOST_FLAC_BITS:
             raise UnreadableError(f"FLAC of {flac.bits} bits, of which it reads at most {MOST_FLAC_BITS}")
         # Without a declared length libsndfile reads to the end, whatever the header says.
-        return Inspection([Part(0, flac.end, flac.changes, samples=flac.samples)])
+        return Inspection([Part(0, flac.end, flac.changes, samples=flac.samples, channel_mask=flac.channel_mask)])
     _check_container(path, window, size)
     sound = find_sound(window, size)
     if sound is None:
@@ -140,9 +141,13 @@ def _ogg(path: Path, window: Window, size: int) -> Inspection:
         notes.append(f"pages are missing at {lost} places: there the sound jumps")
     if others:
         notes.append(f"{others} bytes in it are no Ogg pages and are left out")
-    parts = [Part(link.start, link.end, promised=False, order=_order(link)) for link in links]
+    parts = [Part(link.start, link.end, promised=False, order=_order(link), channel_mask=_mask(link)) for link in links]
     return Inspection(parts, notes)
 
 
 def _order(link: Link) -> tuple[int, ...] | None:
     return WAV_ORDER.get(link.channels) if link.ordered else None
+
+
+def _mask(link: Link) -> int:
+    return vorbis_mask(link.channels) if link.ordered else 0

@@ -32,7 +32,8 @@ class Source(Protocol):
     """What reads a file's samples."""
 
     sample_rate: int  # Hz
-    channels: int
+    channels: int  # in the order of WAV
+    channel_mask: int  # as in `speakers`; 0: not known
     samples: int | None  # as the file declares; None where it does not
     form: Form
     tags: Tags
@@ -52,6 +53,7 @@ class SongReader:
         self.path = path
         self.sample_rate = source.sample_rate  # Hz
         self.channels = source.channels
+        self.channel_mask = source.channel_mask  # which speakers they are for, as in `speakers`; 0: not known
         self.samples = source.samples  # as declared; None where unknown: what `blocks` gives decides
         self.form = source.form
         self.tags = source.tags

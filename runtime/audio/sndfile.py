@@ -13,9 +13,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from runtime.audio.channel_mask import mask_of_file
 from runtime.audio.form import Form
 from runtime.audio.inspection import Part, UnreadableError
 from runtime.audio.mpeg_file import FrameFile
+from runtime.audio.speakers import mask_for
 from runtime.audio.tags import read_tags
 from runtime.audio.view import View
 from runtime.errors import AudioError
@@ -71,6 +73,7 @@ class SndfileSource:
         self.samples: int | None = int(file.frames) if known else part.samples
         self.form = Form(file.format, file.subtype)
         self.tags = read_tags(file)
+        self.channel_mask = mask_for(self.channels, part.channel_mask or mask_of_file(file))
         if not known and file.format != "FLAC":
             raise UnreadableError("it declares no length")
         self._skip = 0  # samples that come before the first of the song

@@ -47,7 +47,7 @@ LAYOUTS = {
     "7.1.2": "FL+FR+FC+LFE+BL+BR+SL+SR+TFL+TFR",
     "7.1.4": "FL+FR+FC+LFE+BL+BR+SL+SR+TFL+TFR+TBL+TBR",
 }
-# The speakers that FLAC, Vorbis and Opus mean by a number of channels, in the order of WAV and FLAC ...
+# The speakers that Vorbis and Opus mean by a number of channels, in the order of WAV ...
 BY_COUNT = {
     1: ("FC",),
     2: ("FL", "FR"),
@@ -87,9 +87,36 @@ def mask_of_layout(layout: str) -> int:
     return mask
 
 
-def mask_by_count(channels: int) -> int:
-    """The mask that FLAC, Vorbis and Opus imply by `channels`; 0 beyond 8."""
+def vorbis_mask(channels: int) -> int:
+    """The mask that Vorbis and Opus imply by a number of channels; 0 beyond 8."""
     return mask_of_layout("+".join(BY_COUNT.get(channels, ())))
+
+
+def flac_mask(channels: int) -> int:
+    """The mask that FLAC implies; its programs take the surround speakers of 5 and 6 channels for those at the side."""
+    return mask_of_layout({5: "5.0(side)", 6: "5.1(side)"}.get(channels, "+".join(BY_COUNT.get(channels, ()))))
+
+
+def layout_of_mask(mask: int) -> str:
+    """The inverse of `mask_of_layout`: "5.1(side)", or "FL+FR+LFE+BC" where ffmpeg has no name."""
+    speakers = _speakers(mask)
+    return next((name for name, listed in LAYOUTS.items() if listed.split("+") == speakers), "+".join(speakers))
+
+
+def fits_vorbis(mask: int) -> bool:
+    """Whether the channels of `mask` are those of Vorbis and Opus; surround speakers may be beside or behind."""
+    channels = mask.bit_count()
+    return _behind(mask) == _behind(vorbis_mask(channels)) != []
+
+
+def _speakers(mask: int) -> list[str]:
+    return [name for bit, name in enumerate(SPEAKERS) if mask >> bit & 1]
+
+
+def _behind(mask: int) -> list[str]:
+    """The speakers, those beside taken for those behind where there are no others behind."""
+    speakers = _speakers(mask)
+    return speakers if "BL" in speakers else [{"SL": "BL", "SR": "BR"}.get(name, name) for name in speakers]
 
 
 def mask_for(channels: int, mask: int) -> int:

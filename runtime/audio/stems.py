@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.audio.form import Form
 from runtime.audio.part import EXISTING, Part
+from runtime.audio.speakers import fits_vorbis, layout_of_mask, vorbis_mask
 from runtime.audio.tags import Tags
 from runtime.audio.writer import CLIP, SongWriter, check_form
 from runtime.errors import OptionError
@@ -49,14 +50,19 @@ class StemWriters:
         tags: Tags | None = None,
         samples: int | None = None,
         existing: str = "replace",
+        channel_mask: int = 0,
     ) -> None:
-        """`samples`: of the song, where known. Raises OptionError, AudioError where a target cannot be written."""
+        """`samples` and `channel_mask`: of the song, where known.
+
+        Raises OptionError, AudioError where a target cannot be written.
+        """
         if clip not in CLIP:
             raise OptionError(f"--clip {clip}: must be {', '.join(CLIP[:-1])} or {CLIP[-1]}")
         if existing not in EXISTING:
             raise OptionError(f"existing {existing}: must be one of {', '.join(EXISTING)}")
         check_form(form, sample_rate, channels)
         self.gain = 1.0
+        self.notes = _notes(form, channels, channel_mask)  # for the user
         self.clipped: dict[str, int] = {}
         self.written: dict[str, Path] = {}
         self._existing = existing
@@ -64,14 +70,18 @@ class StemWriters:
         # The length decides between WAV and RF64, the largest level the gain: without one of them nothing is encoded.
         self._waits = (clip == "rescale" and not form.floating) or (form.format == "WAV" and samples is None)
         self._settings = (sample_rate, channels, form, clip == "clamp", tags)
+        self._mask = channel_mask
         self._outputs: dict[str, SongWriter | RawSamples] = {}
         self._stack = ExitStack()
         with self._stack:  # what was opened is removed if a later one fails
             for stem, path in targets.items():
-                output = RawSamples(path, channels) if self._waits else SongWriter(path, *self._settings, samples)
+                output = RawSamples(path, channels) if self._waits else self._writer(path, samples)
                 self._stack.callback(output.discard)
                 self._outputs[stem] = output
             self._stack = self._stack.pop_all()
+
+    def _writer(self, path: Path, samples: int | None) -> SongWriter:
+        return SongWriter(path, *self._settings, samples, self._mask)
 
     @property
     def peaks(self) -> dict[str, float]:
@@ -99,7 +109,7 @@ class StemWriters:
             self.gain = full_scale(self._form) / peak
         writers = {}
         for stem, samples in raw.items():
-            writers[stem] = SongWriter(samples.path, *self._settings, samples.count)
+            writers[stem] = self._writer(samples.path, samples.count)
             self._stack.callback(writers[stem].discard)
             for block in samples.blocks():
                 writers[stem].write(block * block.dtype.type(self.gain) if self.gain != 1.0 else block)
@@ -148,6 +158,15 @@ class RawSamples:
 
     def discard(self) -> None:
         self._part.discard()
+
+
+def _notes(form: Form, channels: int, channel_mask: int) -> list[str]:
+    if form.format != "OGG" or channels < 3 or not channel_mask or fits_vorbis(channel_mask):
+        return []
+    said, meant = layout_of_mask(channel_mask), layout_of_mask(vorbis_mask(channels)) or "no speakers"
+    return [
+        f"Ogg files of {channels} channels are for {meant}, the song is for {said}: --format wav or flac keeps this"
+    ]
 
 
 def full_scale(form: Form) -> float:

@@ -11,8 +11,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from runtime.audio.channel_mask import container_for, has_field, make_room, write_mask
 from runtime.audio.form import Form
 from runtime.audio.part import Part, cannot_write, put_in_place
+from runtime.audio.speakers import VORBIS_ORDER
 from runtime.audio.tags import Tags, write_tags
 from runtime.errors import AudioError, OptionError
 
@@ -52,7 +54,8 @@ class SongWriter:
 
     `peak` is the largest level written so far, `clipped` how many samples beyond full scale were cut to it: all of them
     with `clamp`, else those only that `form` cannot hold (integers and lossy codecs; float keeps the overshoot).
-    Integer samples are rounded to the nearest, without dither. Raises AudioError, OptionError.
+    Integer samples are rounded to the nearest, without dither. Channels are given in the order of WAV. Raises
+    AudioError, OptionError.
     """
 
     def __init__(
@@ -64,15 +67,23 @@ class SongWriter:
         clamp: bool = False,
         tags: Tags | None = None,
         samples: int | None = None,
+        channel_mask: int = 0,
     ) -> None:
-        """`samples`, where known, decides whether a WAV file becomes RF64, which may exceed 4 GB."""
+        """`samples`, where known, decides whether a WAV file becomes RF64, which may exceed 4 GB.
+
+        `channel_mask` goes into WAV and FLAC files of more than two channels; 0: not known.
+        """
         check_form(form, sample_rate, channels)
         self.path, self.form, self.channels = path, form, channels
         self.peak, self.clipped = 0.0, 0
         self._cut = clamp or not form.floating
         self._bytes, self._sample_bytes = 0, channels * _sample_bytes(form)
         self._limit = WAV_BYTES if form.format == "WAV" else None
-        container = form.format
+        self._order = list(VORBIS_ORDER.get(channels, range(channels))) if form.format == "OGG" else None
+        # FLAC has a meaning without a mask, WAV says that none is known.
+        says_mask = has_field(form, channels) and (channel_mask or form.format == "WAV")
+        self._mask = channel_mask if says_mask else None
+        container = container_for(form, channels)
         if self._limit is not None and samples is not None and samples * self._sample_bytes > self._limit:
             container, self._limit = "RF64", None
         self._part = Part(path)
@@ -81,6 +92,8 @@ class SongWriter:
                 self._part, "w", sample_rate, channels, format=container, subtype=form.subtype
             )
             write_tags(self._file, tags or {})
+            if self._mask is not None:
+                make_room(self._file)
         except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, TypeError) as error:
             self._part.discard()
             self._part.check()
@@ -93,6 +106,8 @@ class SongWriter:
         """[c, n], full scale 1.0"""
         if not block.shape[1]:
             return
+        if self._order is not None:
+            block = block[self._order]
         levels = np.abs(block)
         self.peak = max(self.peak, float(levels.max()))
         if self._cut:
@@ -129,6 +144,8 @@ class SongWriter:
             self._part.check()
             raise cannot_write(self.path, error) from error
         self._part.check()
+        if self._mask is not None:
+            write_mask(self._part, self._mask)
         self._part.finish()
 
     def discard(self) -> None:

@@ -83,7 +83,8 @@ def separate_file(
             )
         form = form_for(reader.form) if form is None else form
         layout = reader.sample_rate, reader.channels
-        with StemWriters(targets, *layout, form, clip, reader.tags, reader.samples, existing) as writers:
+        settings = clip, reader.tags, reader.samples, existing, reader.channel_mask
+        with StemWriters(targets, *layout, form, *settings) as writers:
             with (
                 closing(ahead(timed(reader.blocks(), times, "read"))) as blocks,
                 closing(separator.stream(blocks, *layout, list(targets), progress, channels == "pairs")) as ready,
@@ -110,7 +111,7 @@ def separate_file(
         written=writers.written,
         clipped=writers.clipped,
         times={name: seconds - before.get(name, 0.0) for name, seconds in times.seconds.items()},
-        notes=tuple(reader.notes),
+        notes=(*reader.notes, *writers.notes),
     )
 
 

@@ -14,9 +14,12 @@ from runtime.audio.speakers import (
     SPEAKERS,
     VORBIS_ORDER,
     WAV_ORDER,
-    mask_by_count,
+    fits_vorbis,
+    flac_mask,
+    layout_of_mask,
     mask_for,
     mask_of_layout,
+    vorbis_mask,
 )
 
 
@@ -62,7 +65,20 @@ def test_the_layouts_are_those_of_the_installed_ffmpeg():
 
 def test_what_a_number_of_channels_implies():
     masks = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F, 9: 0}
-    assert {channels: mask_by_count(channels) for channels in masks} == masks
+    assert {channels: vorbis_mask(channels) for channels in masks} == masks
+    assert {channels: flac_mask(channels) for channels in masks} == {**masks, 5: 0x607, 6: 0x60F}
+
+
+def test_the_name_of_a_mask():
+    assert [layout_of_mask(mask) for mask in (0x3F, 0x60F, 0x10B, 0)] == ["5.1", "5.1(side)", "FL+FR+LFE+BC", ""]
+
+
+@pytest.mark.parametrize(
+    ("layout", "fits"),
+    [("5.1", True), ("5.1(side)", True), ("quad(side)", True), ("7.1", True), ("6.1(back)", False), ("6.0", False)],
+)
+def test_which_layouts_vorbis_has(layout, fits):
+    assert fits_vorbis(mask_of_layout(layout)) == fits and not fits_vorbis(0)
 
 
 def test_the_orders_of_vorbis_and_wav_undo_each_other():
