@@ -20,9 +20,10 @@ from runtime.errors import OptionError, SeparationError
 from runtime.printable import counted, printable
 from runtime.separation.separator import DEFAULT_OVERLAP, Separator, open_separator
 from runtime.songs.batch import Batch, Outcome, Settings
-from runtime.songs.inputs import SUFFIXES, find_songs
+from runtime.songs.inputs import STDIN, SUFFIXES, find_songs, shown
 from runtime.songs.journal import Journal
 from runtime.songs.names import name_songs
+from runtime.songs.piped import check_standard_input
 from runtime.songs.progress import duration, pace
 from runtime.songs.separate import CHANNELS
 
@@ -40,7 +41,9 @@ def run(
     ],
     songs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="SONG", help="Sound files, or folders of them.", show_default=False),
+        typer.Argument(
+            metavar="SONG", help="Sound files, or folders of them; - is standard input.", show_default=False
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Output folder.")] = Path("separated"),
     recursive: Annotated[
@@ -110,6 +113,8 @@ def run(
         raise OptionError("no songs given: give sound files or folders after the engine")
     if skip_existing and overwrite:
         raise OptionError("--skip-existing and --overwrite exclude each other: give one of them")
+    if STDIN in songs:
+        check_standard_input()
     start = time.perf_counter()
     found = find_songs(songs, recursive, output)
     for line in found.unreadable:
@@ -153,13 +158,15 @@ def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
     done: list[Outcome] = []
     failures = 0
     for i, song in enumerate(batch.songs, 1):
-        label = song.path.name if len(batch.songs) == 1 else f"{i} of {len(batch.songs)}: {song.path.name}"
+        name = shown(Path(song.path.name))
+        label = name if len(batch.songs) == 1 else f"{i} of {len(batch.songs)}: {name}"
         try:
             outcome = batch.separate(song, label)
         except SeparationError as error:
             failures += 1
             if journal is not None:
-                journal.add(engine=batch.engine, song=song.path.absolute(), status="failed", error=str(error))
+                path = song.path if song.path == STDIN else song.path.absolute()
+                journal.add(engine=batch.engine, song=path, status="failed", error=str(error))
             if len(batch.songs) == 1:
                 raise
             if debug:
@@ -185,7 +192,7 @@ def _print_notes(separator: Separator, printed: int) -> int:
 
 
 def _print_outcome(outcome: Outcome) -> None:
-    name = printable(str(outcome.song))
+    name = printable(shown(outcome.song))
     if not outcome.written:
         print(f"{name}: skipped, its stems exist")
         return

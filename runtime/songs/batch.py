@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from runtime.errors import AudioError, EngineError, OptionError
 from runtime.pictures.page import new_figure
 from runtime.pictures.plot import plot_song
 from runtime.separation.separator import Separator
-from runtime.songs.inputs import NamedSong, real
+from runtime.songs.inputs import STDIN, NamedSong, real
+from runtime.songs.piped import as_file
 from runtime.songs.progress import song_progress
 from runtime.songs.separate import Report, check_channels, separate_file
 
@@ -46,7 +47,7 @@ class Outcome:
     def fields(self) -> dict[str, Any]:
         """For a line of a journal."""
         fields: dict[str, Any] = {
-            "song": self.song.absolute(),
+            "song": self.song if self.song == STDIN else self.song.absolute(),
             "status": "separated" if self.written else "skipped",
             "stems": {stem: path.absolute() for stem, path in self.stems.items()},
             "plot": self.plot and self.plot.absolute(),
@@ -99,6 +100,10 @@ class Batch:
 
     def separate(self, song: NamedSong, label: str) -> Outcome:
         """Separate one of the songs; progress is shown as `label`. Raises SeparationError."""
+        with _folder(self.settings.folder), as_file(song, self.settings.folder) as file:
+            return replace(self._separate(file, label), song=song.path)
+
+    def _separate(self, song: NamedSong, label: str) -> Outcome:
         settings = self.settings
         with open_song(song.path) as opened, _naming(song.path):
             form = form_for(opened.form, settings.format, settings.subtype)

@@ -14,6 +14,7 @@ OF_LIBSNDFILE = (
     *("wav", "wave", "w64", "rf64", "flac", "ogg", "oga", "opus", "mp3", "mp2", "aif", "aiff", "aifc", "au", "caf"),
 )
 OF_FFMPEG = ("m4a", "m4b", "mp4", "m4v", "aac", "mov", "mka", "mkv", "webm", "wma", "wv", "ape", "ac3", "3gp", "avi")
+STDIN = Path("-")
 SUFFIXES = frozenset(f".{name}" for name in (*OF_LIBSNDFILE, *OF_FFMPEG))
 
 
@@ -34,6 +35,19 @@ class Found:
     unreadable: list[str]  # a line for each folder that could not be read
 
 
+def shown(path: Path) -> str:
+    """`path` as messages call it."""
+    return "standard input" if path == STDIN else str(path)
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether it can be read only once, from first to last."""
+    try:
+        return path == STDIN or path.is_fifo()
+    except OSError:  # what reads it says what is wrong
+        return False
+
+
 def real(path: Path) -> Path:
     """`path` without links; unlike `Path.resolve` it accepts loops of links."""
     return Path(os.path.realpath(path))
@@ -49,8 +63,9 @@ def _is_folder(path: Path) -> bool:
 def find_songs(given: Iterable[Path], recursive: bool, output: Path) -> Found:
     """The files of `given` and, sorted, the songs in its folders; each song once. Names may still be equal.
 
-    `recursive` includes subfolders, whose tree the names keep. Hidden files, links to folders and subfolders that are
-    `output`, where stems are written, are skipped. Raises OptionError for a folder in which no song can be found.
+    `recursive` includes subfolders, whose tree the names keep. Hidden files, pipes, links to folders and subfolders
+    that are `output`, where stems are written, are skipped. Raises OptionError for a folder in which no song can be
+    found.
     """
     songs: dict[Path, NamedSong] = {}
     unreadable: list[str] = []
@@ -60,7 +75,7 @@ def find_songs(given: Iterable[Path], recursive: bool, output: Path) -> Found:
             unreadable += inside.unreadable
             found = inside.songs
         else:
-            found = [NamedSong(path, Path(path.stem), by_name=True)]
+            found = [NamedSong(path, Path("stdin" if path == STDIN else path.stem), by_name=True)]
         for song in found:
             first = songs.setdefault(real(song.path), song)
             songs[real(song.path)] = replace(first, by_name=first.by_name or song.by_name)
@@ -81,7 +96,7 @@ def _in_folder(root: Path, recursive: bool, output: Path) -> Found:
         inside[:] = [name for name in inside if real(here / name) != stems]
         for name in sorted(files):
             path = here / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and not is_pipe(path):
                 songs.append(NamedSong(path, path.relative_to(root).with_name(path.stem)))
     if not songs:
         hint = "" if recursive else ": -r searches its subfolders"

@@ -83,8 +83,8 @@ def separate_file(
             )
         form = form_for(reader.form) if form is None else form
         layout = reader.sample_rate, reader.channels
-        settings = clip, reader.tags, reader.samples, existing, reader.channel_mask
-        with StemWriters(targets, *layout, form, *settings) as writers:
+        mask = reader.channel_mask
+        with StemWriters(targets, *layout, form, clip, reader.tags, reader.samples, existing, mask) as writers:
             with (
                 closing(ahead(timed(reader.blocks(), times, "read"))) as blocks,
                 closing(separator.stream(blocks, *layout, list(targets), progress, channels == "pairs")) as ready,

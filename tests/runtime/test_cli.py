@@ -14,7 +14,7 @@ from songs import song
 
 from runtime import cli
 from runtime.command import exit_code
-from runtime.songs import batch
+from runtime.songs import batch, piped
 
 
 @pytest.mark.parametrize(("channels", "rate", "samples"), [(2, 44100, 10000), (1, 44100, 1), (2, 48000, 30011)])
@@ -211,7 +211,8 @@ def test_names_that_are_no_text(run, tmp_path):
     assert (tmp_path / "separated" / os.fsdecode(b"caf\xe9_vocals.wav")).exists()
 
 
-def test_a_pipe_is_no_song(run, capsys, tmp_path):
+def test_a_pipe_that_nobody_writes_into_is_not_a_song(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(piped, "LONGEST_WAIT", 0.1)
     os.mkfifo(tmp_path / "pipe.wav")
     assert run("pipe.wav") == 2
     assert "pipe.wav: is not a file" in capsys.readouterr().err
