@@ -55,7 +55,7 @@ def test_standard_input_is_a_song(run, given, capsys, suffix):
     for stem in stems:
         expected = Path("expected") / Path(stem).name.replace("stdin", "a")
         np.testing.assert_array_equal(soundfile.read(stem)[0], soundfile.read(expected)[0])
-    assert capsys.readouterr().out.startswith("standard input: 0.2 s separated")
+    assert capsys.readouterr().out.startswith("standard input: 0.2")
     assert json.loads(Path("done.jsonl").read_text())["song"] == "-"
 
 
