@@ -7,11 +7,13 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.audio.chunk_tags import chunk_tags
 from runtime.audio.flac import flac_header
 from runtime.audio.headers import find_sound, not_known
 from runtime.audio.mpeg import MixedError, Mpeg, read_mpeg
 from runtime.audio.ogg import DamagedError, Link, ogg_links
 from runtime.audio.speakers import WAV_ORDER, vorbis_mask
+from runtime.audio.tags import Tags
 from runtime.audio.view import Window
 from runtime.errors import AudioError
 
@@ -37,6 +39,7 @@ class Part:
     samples: int | None = None  # declared, where libsndfile is not to know
     order: tuple[int, ...] | None = None  # of the channels, to have them as in WAV
     channel_mask: int = 0  # where libsndfile does not tell
+    tags: Tags = field(default_factory=dict)  # that libsndfile does not read
     mpeg: Mpeg | None = None  # its frames, to read nothing else
 
 
@@ -83,7 +86,7 @@ def _inspect(path: Path, file: io.FileIO, size: int) -> Inspection:
             "are not read: if they are sound, correct the header first (sox --ignore-length FILE NEW.wav)"
         )
     end = sound.start + sound.declared if sound.behind and sound.declared is not None else size
-    return Inspection([Part(0, end, sound.changes)], notes)
+    return Inspection([Part(0, end, sound.changes, tags=chunk_tags(window, size))], notes)
 
 
 def _bytes(count: int) -> str:

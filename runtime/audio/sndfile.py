@@ -72,7 +72,7 @@ class SndfileSource:
         known = 0 <= file.frames < UNKNOWN
         self.samples: int | None = int(file.frames) if known else part.samples
         self.form = Form(file.format, file.subtype)
-        self.tags = read_tags(file)
+        self.tags = {**part.tags, **read_tags(file)}
         self.channel_mask = mask_for(self.channels, part.channel_mask or mask_of_file(file))
         if not known and file.format != "FLAC":
             raise UnreadableError("it declares no length")
