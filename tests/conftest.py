@@ -1,14 +1,17 @@
-"""Fixtures shared by the tests of all three packages."""
+"""How tests run, and the fixtures shared by the tests of all three packages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import os
 from pathlib import Path
 
-import golden_data
+# Read when NumPy and PyTorch are imported. With a worker per core, more threads wait for each other far longer than
+# they compute; and sums of one thread are the same on every machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 from hypothesis import settings
-from official_files import lightning_file
 
 # The same examples every time: what fails here fails everywhere. `--hypothesis-profile=random` looks for others.
 settings.register_profile("same", derandomize=True)
@@ -16,24 +19,21 @@ settings.register_profile("random", derandomize=False)
 settings.load_profile("same")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the expression of -m is applied
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tracing" in getattr(item, "fixturenames", ()):
+            item.add_marker("seconds")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: an eighth of the time of a trace went into looking through it
+
+
 @pytest.fixture(scope="session")
-def golden_engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Exports the network of a golden case from the official Lightning file by `bsm-export`, once a session."""
-    from export.cli import app
-    from runtime.command import exit_code
-
-    folder = tmp_path_factory.mktemp("engines")
-
-    def export(name: str) -> Path:
-        engine = folder / f"{name}.onnx"
-        if not engine.exists():
-            checkpoint = folder / f"{name}.ckpt"
-            lightning_file(checkpoint, name)
-            frames = str(1 + golden_data.wave_in(name).shape[-1] // 441)
-            code = exit_code(
-                app, "bsm-export", ["--ckpt", str(checkpoint), "--frames", frames, "-o", str(folder / name)]
-            )
-            assert code == 0
-        return engine
-
-    return export
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all workers share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder

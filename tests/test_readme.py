@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from halving import halving_engine
 from songs import song
-from tiny import tiny_checkpoint
 from typer.main import get_command
 
-from export.engine import export_engine, only
 from runtime.cli import app
 from runtime.command import exit_code
 
@@ -34,10 +33,8 @@ INLINE = [span.split() for span in re.findall(r"`([^`]+)`", OUTSIDE_OF_BLOCKS)]
 def engines(tmp_path_factory):
     """A folder with an engine under each name that the README gives to one."""
     folder = tmp_path_factory.mktemp("readme")
-    checkpoint = tiny_checkpoint(folder, kind="transformer")
-    export_engine(checkpoint, folder / "vocals", frames=only(101))
-    shutil.copy(folder / "vocals.onnx", folder / "demo.onnx")
-    (folder / "demo.json").write_text((folder / "vocals.json").read_text().replace("vocals.onnx", "demo.onnx"))
+    for name in ("vocals", "demo"):
+        halving_engine(folder / f"{name}.onnx", sample_rate=8000)
     return folder
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiny import STFT
+from tiny import FRAMES, STFT
 
 from export import files
 from export.engine import export_engine, only, smallest_frames
@@ -18,14 +18,14 @@ from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 
 
-def test_a_network_beyond_float16_is_not_exported(tiny, tmp_path):
+def test_a_network_beyond_float16_is_not_exported(tiny, tracing, tmp_path):
     tiny.state["band_split.to_features.0.1.weight"] *= 1e6
     with pytest.raises(ExportError, match="NaN or Inf.*may leave the range of float16, try bf16: nothing was written"):
-        export_engine(tiny, tmp_path / "x", frames=only(20), precision="fp16")
+        export_engine(tiny, tmp_path / "x", frames=FRAMES, precision="fp16")
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors"}
 
 
-def test_an_engine_that_differs_is_not_written(tiny, tmp_path, monkeypatch):
+def test_an_engine_that_differs_is_not_written(tiny, tracing, tmp_path, monkeypatch):
     honest = verify_module.pytorch_stems
     monkeypatch.setattr(verify_module, "pytorch_stems", lambda *args: honest(*args) * np.float32(1.001))
     before = b"an earlier engine"
@@ -34,7 +34,7 @@ def test_an_engine_that_differs_is_not_written(tiny, tmp_path, monkeypatch):
         ExportError,
         match=r"the fp32 engine differs from PyTorch by .* of the peak .at most 2e-05.* nothing was written",
     ):
-        export_engine(tiny, tmp_path / "x", frames=only(20))
+        export_engine(tiny, tmp_path / "x", frames=FRAMES)
     assert (tmp_path / "x.onnx").read_bytes() == before
     assert not (tmp_path / "x.json").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"x.onnx", "tiny.safetensors"}
@@ -50,11 +50,11 @@ def test_an_engine_that_differs_is_not_written(tiny, tmp_path, monkeypatch):
         (lambda out: out[::-1] if len(out) > 1 else out, "out of a silent item"),
     ],
 )
-def test_wrong_outputs_of_the_engine_are_caught(tiny, tmp_path, monkeypatch, damage, message):
+def test_wrong_outputs_of_the_engine_are_caught(tiny, tracing, tmp_path, monkeypatch, damage, message):
     honest = OnnxRuntimeBackend.run
     monkeypatch.setattr(OnnxRuntimeBackend, "run", lambda self, mixture: damage(honest(self, mixture)))
     with pytest.raises(ExportError, match=message):
-        export_engine(tiny, tmp_path / "x", frames=only(20))
+        export_engine(tiny, tmp_path / "x", frames=FRAMES)
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors"}
 
 
@@ -66,10 +66,10 @@ def test_wrong_outputs_of_the_engine_are_caught(tiny, tmp_path, monkeypatch, dam
         (True, KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
-def test_an_engine_never_stands_without_its_manifest(tiny, tmp_path, monkeypatch, earlier, failure, seen):
+def test_an_engine_never_stands_without_its_manifest(tiny, tracing, tmp_path, monkeypatch, earlier, failure, seen):
     folder = tmp_path / "out"
     if earlier:
-        export_engine(tiny, folder / "x", frames=only(20))
+        export_engine(tiny, folder / "x", frames=FRAMES)
     before = {path.name: path.read_bytes() for path in folder.iterdir()} if earlier else {}
     replace_file = Path.replace
 
@@ -81,23 +81,23 @@ def test_an_engine_never_stands_without_its_manifest(tiny, tmp_path, monkeypatch
     monkeypatch.setattr(Path, "replace", no_manifest)
     message = "out/x: cannot be written .No space left on device" if seen is ExportError else None
     with pytest.raises(seen, match=message):
-        export_engine(tiny, folder / "x", frames=only(30))
+        export_engine(tiny, folder / "x", frames=FRAMES, target="gpu")  # another one
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_names_that_are_folders_are_refused_at_once(tiny, tmp_path):
     (tmp_path / "x.json").mkdir()
     with pytest.raises(ExportError, match=r"x\.json: is a folder: choose another name with -o"):
-        export_engine(tiny, tmp_path / "x", frames=only(20))
+        export_engine(tiny, tmp_path / "x", frames=FRAMES)
 
 
-def test_a_crash_while_writing_leaves_nothing(tiny, tmp_path, monkeypatch):
+def test_a_crash_while_writing_leaves_nothing(tiny, tracing, tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "sha256_of", full)
     with pytest.raises(ExportError, match="No space left on device"):
-        export_engine(tiny, tmp_path / "x", frames=only(20))
+        export_engine(tiny, tmp_path / "x", frames=FRAMES)
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors"}
 
 

@@ -14,7 +14,7 @@ import pytest
 from fakes import manifest_data
 from onnx import helper, numpy_helper
 from scripted import outcome
-from tiny import tiny_checkpoint
+from tiny import LENGTHS, tiny_checkpoint
 
 from export.checks import bench_cli
 from export.checks import products as products_module
@@ -28,12 +28,12 @@ from runtime.errors import EngineError, OptionError
 
 
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory):
+def engines(tracing, tmp_path_factory):
     """A folder with x.onnx, of any length, its twin, the checkpoint of both and one of another network."""
     folder = tmp_path_factory.mktemp("engines")
     tiny_checkpoint(folder, kind="mamba2").path.rename(folder / "another.safetensors")
     checkpoint = tiny_checkpoint(folder, kind="transformer")  # traced faster
-    done = export_engine(checkpoint, folder / "x", frames=Range(40, 70, 200), batch=Range(1, 2, 4))
+    done = export_engine(checkpoint, folder / "x", frames=LENGTHS, batch=Range(1, 2, 4))
     for path in (done.engine, done.manifest_path):
         (folder / f"twin{path.suffix}").write_bytes(path.read_bytes())
     return folder
@@ -70,7 +70,7 @@ def test_a_tiny_engine_from_end_to_end(run, tmp_path, capfd):
     )
     captured = capfd.readouterr()
     assert code == 0 and captured.err == ""
-    assert captured.out.count("2 chunks of 70 frames") == 3 and f"wrote {page}" in captured.out
+    assert captured.out.count("2 chunks of 401 frames") == 3 and f"wrote {page}" in captured.out
     data = json.loads(figures.read_text())
     assert [each["name"] for each in data["contenders"]] == ["x.onnx", "twin.onnx", "torch"]
     for each in data["contenders"]:
@@ -108,12 +108,12 @@ def test_sizes_are_the_engine_s_own_unless_given(run, monkeypatch):
     run("x.onnx", "x.onnx")
     assert list(seen) == ["x.onnx", "x.onnx (2)"]
     work = seen["x.onnx"].contender.work
-    assert (work.frames, work.batch) == (70, 2) and work.seconds == pytest.approx(2 * 69 * 10 / 8000)
+    assert (work.frames, work.batch) == (401, 2) and work.seconds == pytest.approx(2 * 400 * 10 / 8000)
     run("x.onnx", "--frames", "100", "--batch", "4")
     assert seen["x.onnx"].contender.work.frames == 100 and not seen["x.onnx"].sweep
-    run("x.onnx", "--frames", "200,70,40", "--batch", "1,4")
+    run("x.onnx", "--frames", "641,401,20", "--batch", "1,4")
     swept = [(work.frames, work.batch) for work in seen["x.onnx"].sweep]
-    assert swept == [(70, 2), (40, 2), (200, 2), (70, 1), (70, 4)]
+    assert swept == [(401, 2), (20, 2), (641, 2), (401, 1), (401, 4)]
 
 
 def test_an_engine_of_fixed_length_takes_that_only():
@@ -127,7 +127,7 @@ def test_an_engine_of_fixed_length_takes_that_only():
     ("args", "message"),
     [
         (["none.onnx"], "none.onnx: does not exist"),
-        (["x.onnx", "--frames", "40,201"], "--frames 201: x.onnx takes 40 to 200 frames"),
+        (["x.onnx", "--frames", "40,642"], "--frames 642: x.onnx takes 20 to 641 frames"),
         (["x.onnx", "--batch", "5"], "--batch 5: x.onnx takes 1 to 4 chunks at a time"),
         (["x.onnx", "--batch", "1;2"], "--batch 1;2: expected a number, or several, such as 1,2,4"),
         (["x.onnx", "--batch", "0"], "--batch 0: expected a number"),

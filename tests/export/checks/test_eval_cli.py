@@ -20,13 +20,13 @@ RATE = STFT.sample_rate
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """tiny.safetensors, its engine for 0.2 to 0.8 s, songs of two folders."""
+def folder(tracing, tmp_path_factory):
+    """tiny.safetensors, its engine for up to 0.8 s, songs of two folders."""
     from export.cli import app as export_app
 
     folder = tmp_path_factory.mktemp("evaluated")
     checkpoint = tiny_checkpoint(folder, kind="transformer")  # traced faster
-    args = ["--ckpt", str(checkpoint.path), "--frames", "161:401:641", "-o", str(folder / "engine")]
+    args = ["--ckpt", str(checkpoint.path), "--frames", "20:401:641", "-o", str(folder / "engine")]
     assert exit_code(export_app, "bsm-export", args) == 0
     rng = np.random.default_rng(0)
     for name in ("test/one", "test/two", "valid/three"):
@@ -100,7 +100,7 @@ def test_a_length_the_engine_does_not_take(evaluate):
     code, _, error = evaluate("engine.onnx", "--subset", "test", "--seconds", "1")
     assert code == 2
     assert error == (
-        "bsm-eval: --seconds 1: engine.onnx takes 0.2 to 0.8 s: export it with bsm-export --frames MIN:OPT:MAX "
+        "bsm-eval: --seconds 1: engine.onnx takes 0.02375 to 0.8 s: export it with bsm-export --frames MIN:OPT:MAX "
         "(1 s are 801 frames)\n"
     )
 

@@ -33,7 +33,7 @@ FRAMES = 40
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tracing, tmp_path_factory):
     """The files of a tiny engine of two stems with probes, its reference and its checkpoint."""
     from export.cli import app as export_app
 
@@ -182,7 +182,7 @@ def test_the_engine_says_what_it_gives(exported):
         backend.require(manifest.input, manifest.output, manifest.inside_onnx())
 
 
-def test_half_precision_probes_are_float32_and_frames_may_vary(tmp_path):
+def test_half_precision_probes_are_float32_and_frames_may_vary(tracing, tmp_path):
     from runtime.engine.manifest import Range
 
     checkpoint = tiny_checkpoint(tmp_path, kind="transformer")

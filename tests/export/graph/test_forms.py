@@ -5,30 +5,29 @@ from __future__ import annotations
 import golden_data
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
-from tiny import TINY, tiny_checkpoint
+from tiny import FRAMES, LENGTHS, tiny_checkpoint
 
 from bsmamba2.checkpoint import load_checkpoint
-from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.scan import SCAN_CHUNK, sequential_scan
 from export.engine import export_engine, only
-from export.graph.custom_scan import DOMAIN, INPUTS, NAME, OUTPUT, scan_function
-from export.graph.to_onnx import prepared, to_onnx
+from export.graph.custom_scan import DOMAIN, INPUTS, NAME, OUTPUT
+from export.graph.to_onnx import prepared
 from export.graph.tracing import OPSET
 from export.graph.widened import widened
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.dsp.stft import Stft
-from runtime.engine.manifest import Range
 
 STFT = Stft(2048, 441)
 
 
 @pytest.mark.parametrize(
     ("name", "scan", "target"),
-    [("a", "chunked", "gpu"), ("c", "custom", "cpu"), ("c", "unrolled", "cpu")],
+    [("c", "chunked", "gpu"), ("c", "custom", "cpu"), ("c", "unrolled", "cpu")],
 )
-def test_golden_networks_in_every_form(tmp_path, name, scan, target):
+def test_golden_networks_in_every_form(tracing, tmp_path, name, scan, target):
     torch.save(golden_data.state(name), tmp_path / "x.ckpt")
     mixture = STFT.forward(golden_data.wave_in(name))
     checkpoint = load_checkpoint(tmp_path / "x.ckpt")
@@ -39,7 +38,7 @@ def test_golden_networks_in_every_form(tmp_path, name, scan, target):
 
 
 @pytest.mark.parametrize(("name", "precision", "least"), [("d", "fp16", 50), ("c", "bf16", 35)])
-def test_narrow_golden_engines_keep_their_snr(tmp_path, name, precision, least):
+def test_narrow_golden_engines_keep_their_snr(tracing, tmp_path, name, precision, least):
     torch.save(golden_data.state(name), tmp_path / "x.ckpt")
     mixture = STFT.forward(golden_data.wave_in(name))
     frames = only(mixture.shape[1])
@@ -56,22 +55,21 @@ def test_narrow_golden_engines_keep_their_snr(tmp_path, name, precision, least):
 
 
 @pytest.mark.parametrize(("kind", "target"), [("mamba2", "cpu"), ("mamba2", "gpu"), ("transformer", "gpu")])
-def test_any_length_in_the_range(tmp_path, kind, target):
+def test_any_length_in_the_range(tracing, tmp_path, kind, target):
     checkpoint = tiny_checkpoint(tmp_path, kind=kind)
-    done = export_engine(checkpoint, tmp_path / "x", frames=Range(20, 100, 250), target=target)
+    done = export_engine(checkpoint, tmp_path / "x", frames=LENGTHS, target=target)
     backend = OnnxRuntimeBackend(done.engine, None)
     backend.require(done.manifest.input, done.manifest.output, done.manifest.inside_onnx())
     model = checkpoint.model()
-    for frames in (20, 63, 64, 65, 100, 128, 250):
+    for frames in (20, 63, 64, 65, 128, 401, 641):
         mixture = np.random.default_rng(frames).standard_normal((2, frames, 17, 2, 2)).astype(np.float32)
         with torch.inference_mode():
             reference = model(torch.from_numpy(mixture)).numpy()
         assert golden_data.relative_error(backend.run(mixture), reference) <= 2e-5
 
 
-def test_a_custom_scan_is_one_node_with_a_body(tmp_path):
-    model = BandSplitSeparator(TINY).eval()
-    graph = to_onnx(model, only(70), "fp16", "custom", "gpu")
+def test_a_custom_scan_is_one_node_with_a_body(tracing, tmp_path):
+    graph = tracing(tiny_checkpoint(tmp_path).model(), FRAMES, "fp16", "custom", "gpu")
     nodes = [node for node in graph.graph.node if node.domain == DOMAIN]
     assert [node.op_type for node in nodes] == [NAME] * 4  # two directions, along time and along the bands
     attributes = {each.name: onnx.helper.get_attribute_value(each) for each in nodes[0].attribute}
@@ -82,9 +80,10 @@ def test_a_custom_scan_is_one_node_with_a_body(tmp_path):
     onnx.checker.check_model(graph, full_check=True)
 
 
-def test_the_body_of_the_custom_scan_is_the_recurrence(tmp_path):
+def test_the_body_of_the_custom_scan_is_the_recurrence(tracing):
     """Alone in a graph, at lengths and batches it was not traced with."""
-    function = scan_function(TINY, "fp32")
+    config, frames = golden_data.config("c"), STFT.forward(golden_data.wave_in("c")).shape[1]
+    (function,) = tracing(golden_data.network("c"), only(frames), "fp32", "custom", "cpu").functions
     tensor = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node(NAME, INPUTS, [OUTPUT], domain=DOMAIN)],
@@ -94,30 +93,28 @@ def test_the_body_of_the_custom_scan_is_the_recurrence(tmp_path):
     )
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid(DOMAIN, 1)]
     model = onnx.helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=10)
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    heads = TINY.dim * TINY.expand // TINY.headdim
+    heads = config.dim * config.expand // config.headdim
     for batch, length in ((1, 1), (2, 63), (1, 64), (3, 65), (1, 200)):
         torch.manual_seed(length)
-        x = torch.randn(batch, length, heads, TINY.headdim)
+        x = torch.randn(batch, length, heads, config.headdim)
         dt, a = torch.rand(batch, length, heads), -16 * torch.rand(heads)
-        b, c = torch.randn(2, batch, length, TINY.d_state)
+        b, c = torch.randn(2, batch, length, config.d_state)
         (found,) = session.run(None, dict(zip(INPUTS, (each.numpy() for each in (x, dt, a, b, c)), strict=True)))
         reference = sequential_scan(*(each.double() for each in (x, dt, a, b, c))).numpy()
         assert golden_data.relative_error(found, reference) <= 1e-5
 
 
-def test_a_widened_graph_has_bfloat16_values_and_no_bfloat16(tmp_path):
+def test_a_widened_graph_has_bfloat16_values_and_no_bfloat16(tracing, tmp_path):
     """In Scan bodies and functions, too."""
-    model = BandSplitSeparator(TINY).eval()
-    narrow = to_onnx(model, only(70), "bf16", "custom", "cpu")
+    model = tiny_checkpoint(tmp_path).model()
+    narrow = tracing(model, FRAMES, "bf16", "custom", "cpu")
     wide = widened(narrow)
     assert onnx.TensorProto.BFLOAT16 in {tensor.data_type for tensor in narrow.graph.initializer}
     assert onnx.TensorProto.BFLOAT16 not in {tensor.data_type for tensor in wide.graph.initializer}
     onnx.save(wide, tmp_path / "wide.onnx")
     mixture = np.random.default_rng(0).standard_normal((1, 70, 17, 2, 2)).astype(np.float32)
-    rounded = prepared(model, only(70), "bf16", "chunked", "gpu").float()
+    rounded = prepared(model, FRAMES, "bf16", "chunked", "gpu").float()
     with torch.inference_mode():
         reference = rounded(torch.from_numpy(mixture)).numpy()
     found = OnnxRuntimeBackend(tmp_path / "wide.onnx", None).run(mixture)

@@ -10,10 +10,10 @@ from dataclasses import replace
 import onnx
 import pytest
 from fakes import H200, RTX_4090
-from tiny import tiny_checkpoint
+from tiny import FRAMES, LENGTHS, tiny_checkpoint
 
 from export.cli import app
-from export.engine import export_engine, only
+from export.engine import export_engine
 from export.errors import ExportError
 from export.plan import build as build_module
 from export.plan import checked
@@ -28,13 +28,13 @@ from runtime.engine.plan_header import read_plan_header
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(tracing, tmp_path_factory):
     """An engine with a plan; tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("built")
     done = export_engine(
         tiny_checkpoint(folder, kind="transformer"),  # traced faster
         folder / "x",
-        frames=only(70),
+        frames=FRAMES,
         batch=Range(1, 2, 4),
         precision="fp16",
         target="gpu",
@@ -60,12 +60,12 @@ def copy(built, tmp_path):
         ("transformer", "bf16", "chunked"),
     ],
 )
-def test_every_precision_builds_and_says_what_it_is(tmp_path, kind, precision, scan):
+def test_every_precision_builds_and_says_what_it_is(tracing, tmp_path, kind, precision, scan):
     targets = ("7.5", "8.9") if precision == "fp16" else ("8.0", "12.0")  # for Turing there is fp16 only
     done = export_engine(
         tiny_checkpoint(tmp_path, kind=kind),
         tmp_path / "x",
-        frames=only(70),
+        frames=FRAMES,
         precision=precision,
         scan=scan,
         target="gpu",
@@ -83,17 +83,17 @@ def test_every_precision_builds_and_says_what_it_is(tmp_path, kind, precision, s
     assert types & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16} == narrow
 
 
-def test_any_length_in_a_range_builds(tmp_path):
+def test_any_length_in_a_range_builds(tracing, tmp_path):
     done = export_engine(
         tiny_checkpoint(tmp_path),
         tmp_path / "x",
-        frames=Range(40, 70, 200),
+        frames=LENGTHS,
         target="gpu",
         build=plan_build("tensorrt-rtx", ("8.9",)),
     )
     assert done.manifest.input.shape[:2] == ["batch", "frames"]
-    assert (done.manifest.frames.min, done.manifest.frames.max) == (40, 200)
-    assert "70 and 40 frames" in done.manifest.parity.inputs
+    assert (done.manifest.frames.min, done.manifest.frames.max) == (20, 641)
+    assert "401 and 20 frames" in done.manifest.parity.inputs
 
 
 def test_the_same_engine_is_built_bit_for_bit(built, copy):
@@ -123,7 +123,7 @@ def test_an_edited_manifest_builds_nothing(copy, capsys):
 
 
 def test_exporting_without_a_plan_takes_an_earlier_one_away(copy, tmp_path):
-    export_engine(tiny_checkpoint(tmp_path, kind="transformer"), copy, frames=only(70))
+    export_engine(tiny_checkpoint(tmp_path, kind="transformer"), copy, frames=FRAMES)
     assert not copy.with_suffix(".plan").exists()
     assert read_manifest(copy.with_suffix(".onnx")).plan is None
 
@@ -157,7 +157,7 @@ def test_float32_products_are_float32(built, tmp_path, monkeypatch):
         return builder.build_serialized_network(network, config)
 
     monkeypatch.setattr(build_module, "_run", run)
-    build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), plan_build("tensorrt-rtx"))
+    build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, plan_build("tensorrt-rtx"))
     assert allowed == [False]
     assert trt.Builder(trt.Logger(trt.Logger.ERROR)).create_builder_config().get_flag(trt.BuilderFlag.TF32)
 
@@ -169,7 +169,7 @@ def test_the_builder_tells_what_it_does_and_ctrl_c_stops_it(built, tmp_path):
     def progress(phase, done, total):
         told.append((phase, done, total))
 
-    build_plan(built.engine, tmp_path / "a.plan", "label", Range(1, 1, 2), only(70), build, progress)
+    build_plan(built.engine, tmp_path / "a.plan", "label", Range(1, 1, 2), FRAMES, build, progress)
     assert {phase for phase, _, _ in told} >= {"Building engine"}
     assert all(0 <= done <= total for _, done, total in told)
 
@@ -181,7 +181,7 @@ def test_the_builder_tells_what_it_does_and_ctrl_c_stops_it(built, tmp_path):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores it
     try:
         with pytest.raises(KeyboardInterrupt):
-            build_plan(built.engine, tmp_path / "b.plan", "label", Range(1, 1, 2), only(70), build, interrupt)
+            build_plan(built.engine, tmp_path / "b.plan", "label", Range(1, 1, 2), FRAMES, build, interrupt)
     finally:
         signal.signal(signal.SIGINT, before)
     assert not (tmp_path / "b.plan").exists()
@@ -211,10 +211,10 @@ def stand_in(gain):
     return StandIn
 
 
-def test_a_plan_is_run_where_its_gpu_is(tmp_path, monkeypatch):
+def test_a_plan_is_run_where_its_gpu_is(tracing, tmp_path, monkeypatch):
     monkeypatch.setattr(checked, "find_gpu", lambda: (RTX_4090, ""))
     checkpoint = tiny_checkpoint(tmp_path, kind="transformer")
-    options = {"frames": only(70), "target": "gpu", "build": plan_build("tensorrt-rtx", ("8.9",))}
+    options = {"frames": FRAMES, "target": "gpu", "build": plan_build("tensorrt-rtx", ("8.9",))}
     monkeypatch.setattr(tensorrt_backend, "TensorRtBackend", stand_in(1.0))
     done = export_engine(checkpoint, tmp_path / "x", **options)
     assert done.manifest.plan.parity.executor == "a stand-in"
@@ -231,19 +231,19 @@ def test_too_little_workspace_is_one_line(built, tmp_path):
     with pytest.raises(
         ExportError, match=r"tensorrt-rtx .* built no plan \(.*[wW]orkspace.*\): give more with --workspace"
     ):
-        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), build)
+        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, build)
 
 
 def test_a_manifest_too_long_for_a_plan_is_refused(built, tmp_path):
     with pytest.raises(ExportError, match="keeps no manifest of 5000 characters in a plan: use fewer sub-bands"):
-        build_plan(built.engine, tmp_path / "x.plan", "m" * 5000, Range(1, 1, 2), only(70), plan_build("tensorrt-rtx"))
+        build_plan(built.engine, tmp_path / "x.plan", "m" * 5000, Range(1, 1, 2), FRAMES, plan_build("tensorrt-rtx"))
 
 
 def test_a_builder_that_fails_says_why(built, tmp_path, monkeypatch):
     import tensorrt_rtx as trt
 
     def build():
-        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), plan_build("tensorrt-rtx"))
+        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, plan_build("tensorrt-rtx"))
 
     class Refusing:
         def __init__(self, logger):
@@ -287,7 +287,7 @@ def test_a_graph_that_cannot_be_parsed_names_its_nodes(built, tmp_path):
     onnx.save(graph, tmp_path / "broken.onnx")
     with pytest.raises(ExportError, match=r"cannot parse broken\.onnx: NoSuchProduct the_broken_one: "):
         build_plan(
-            tmp_path / "broken.onnx", tmp_path / "x.plan", "label", Range(1, 1, 2), only(70), plan_build("tensorrt-rtx")
+            tmp_path / "broken.onnx", tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, plan_build("tensorrt-rtx")
         )
 
 

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from halving import halving_engine
 
 from runtime.audio import open_song
 from runtime.audio import reader as reader_module
@@ -199,7 +200,7 @@ def test_ffmpeg_does_not_make_songs_of_them_either(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def refused_files(tmp_path_factory, golden_engine):
+def refused_files(tmp_path_factory):
     """An engine, and a folder of what `open_song` refuses without ffmpeg."""
     folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as patch:
@@ -212,7 +213,7 @@ def refused_files(tmp_path_factory, golden_engine):
                 path.unlink()
             else:
                 stems.add(path.stem)  # one of each: songs of one name would be refused for that already
-    return golden_engine("c"), folder
+    return halving_engine(tmp_path_factory.mktemp("engine") / "x.onnx"), folder
 
 
 def bsm_run(engine, folder, songs, out):

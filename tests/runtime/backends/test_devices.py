@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from halving import halving_engine
 
 from runtime import EngineError, OptionError, open_separator
 from runtime.backends import onnxruntime as module
@@ -14,7 +15,7 @@ CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
 @pytest.fixture
-def onnxruntime(monkeypatch, golden_engine):
+def onnxruntime(monkeypatch, tmp_path):
     """ONNX Runtime with providers that are `installed`, of which those that `start` do."""
     real = module.ort
     state = SimpleNamespace(installed=[CPU], start=[CPU], lean=[])
@@ -43,7 +44,7 @@ def onnxruntime(monkeypatch, golden_engine):
             __version__="1.0",
         ),
     )
-    state.engine = golden_engine("c")
+    state.engine = halving_engine(tmp_path / "x.onnx")
     return state
 
 

@@ -1,0 +1,37 @@
+"""An engine for the real ONNX Runtime that takes no tracing: its vocals are half the mixture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+from fakes import manifest_data
+from onnx import TensorProto, helper
+
+from runtime.engine.manifest import METADATA_KEY, EngineFile, Manifest, manifest_path, sha256_of
+
+
+def halving_engine(path: Path, **sizes: object) -> Path:
+    """Writes `path` and the manifest beside it; `sizes` are those of `fakes.manifest_data`. Returns `path`."""
+    manifest = Manifest.from_json(json.dumps(manifest_data(**sizes)), "made")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["mixture", "gain"], ["half"]),
+            helper.make_node("Unsqueeze", ["half", "axis"], ["stems"]),
+        ],
+        "halving",
+        [helper.make_tensor_value_info("mixture", TensorProto.FLOAT, manifest.input.shape)],
+        [helper.make_tensor_value_info("stems", TensorProto.FLOAT, manifest.output.shape)],
+        [
+            helper.make_tensor("gain", TensorProto.FLOAT, [], [0.5]),
+            helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    helper.set_model_props(model, {METADATA_KEY: manifest.inside_onnx()})
+    onnx.save(model, path)
+    file = EngineFile(path.name, path.stat().st_size, sha256_of(path))
+    manifest_path(path).write_text(replace(manifest, onnx=file).to_json())
+    return path
