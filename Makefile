@@ -2,15 +2,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+IN_PARALLEL = --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-gpu test-slow lint clean
+.PHONY: demo install test test-fast test-gpu test-slow lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
 	$(BIN)/python -m export.demo
 
+install: $(VENV)/.dev
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+# For the inner loop: every room, without what traces a network or takes seconds for another reason.
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not seconds and not slow and not gpu"
 
 # With an NVIDIA GPU and what can use it (TensorRT, TensorRT-RTX, onnxruntime-gpu): parity and latency of every engine form.
 test-gpu: $(VENV)/.dev

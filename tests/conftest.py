@@ -6,16 +6,17 @@ import gc
 import os
 from pathlib import Path
 
-# Read when NumPy and PyTorch are imported. With a worker per core, more threads wait for each other far longer than
-# they compute; and sums of one thread are the same on every machine.
-os.environ["OMP_NUM_THREADS"] = "1"
-
 import pytest
 from hypothesis import settings
 
+# Read when NumPy and PyTorch are imported. With a worker per core, more threads wait for each other far longer than
+# they compute; and sums of one thread are the same on every machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+gc.set_threshold(100_000)  # of the default, a trace spends an eighth of its time in looking for garbage
+
 # The same examples every time: what fails here fails everywhere. `--hypothesis-profile=random` looks for others.
-settings.register_profile("same", derandomize=True)
-settings.register_profile("random", derandomize=False)
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", derandomize=False, deadline=None)
 settings.load_profile("same")
 
 
@@ -24,10 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tracing" in getattr(item, "fixturenames", ()):
             item.add_marker("seconds")
-
-
-def pytest_collection_finish() -> None:
-    gc.freeze()  # what is imported stays: an eighth of the time of a trace went into looking through it
 
 
 @pytest.fixture(scope="session")

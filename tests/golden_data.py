@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from bsmamba2.config import ModelConfig
-from bsmamba2.networks.model import BandSplitSeparator
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and the tests of runtime take arrays only
+    import torch
+
+    from bsmamba2.config import ModelConfig
+    from bsmamba2.networks.model import BandSplitSeparator
 
 FOLDER = Path(__file__).parent / "golden"
 SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"  # real songs beside the repository, if they are there
@@ -40,16 +42,22 @@ def case(name: str) -> dict[str, np.ndarray]:
 
 
 def state(name: str) -> dict[str, torch.Tensor]:
+    import torch
+
     return {key[2:]: torch.from_numpy(value.copy()) for key, value in case(name).items() if key.startswith("w/")}
 
 
 def config(name: str) -> ModelConfig:
+    from bsmamba2.config import ModelConfig
+
     model: dict[str, Any] = json.loads(str(case(name)["config"]))["model_config"]
     sizes = {key: model[key] for key in ("dim", "depth", "heads", "dim_head") if key in model}
     return ModelConfig(kind=model["module_type"], channels=2 if model["stereo"] else 1, **sizes)
 
 
 def network(name: str) -> BandSplitSeparator:
+    from bsmamba2.networks.model import BandSplitSeparator
+
     model = BandSplitSeparator(config(name))
     model.load_state_dict(state(name))
     return model.eval()

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-import cuda.bindings
 import numpy as np
 import pytest
 from cuda_double import CudaDouble
@@ -56,7 +55,7 @@ class Setup:
         module = "tensorrt" if self.manifest.plan.flavour == "tensorrt" else "tensorrt_rtx"
         self.double = double
         self.monkeypatch.setitem(sys.modules, module, double)
-        self.monkeypatch.setattr(cuda.bindings, "runtime", self.cuda)
+        self.monkeypatch.setattr("cuda.bindings.runtime", self.cuda)
         return double
 
     def open(self) -> TensorRtBackend:
