@@ -15,9 +15,9 @@ install: $(VENV)/.dev
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
-# For the inner loop: every room, without what traces a network or takes seconds for another reason.
+# For the inner loop: every room, without what traces a network, takes seconds or runs other programs.
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not seconds and not slow and not gpu"
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not seconds and not needs and not slow and not gpu"
 
 # With an NVIDIA GPU and what can use it (TensorRT, TensorRT-RTX, onnxruntime-gpu): parity and latency of every engine form.
 test-gpu: $(VENV)/.dev

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# Read when NumPy and PyTorch are imported. With a worker per core, more threads wait for each other far longer than
-# they compute; and sums of one thread are the same on every machine.
-os.environ["OMP_NUM_THREADS"] = "1"
+LINES = (Path(__file__).parents[1] / ".ci" / "programs.txt").read_text().splitlines()
+PROGRAMS = {line.split()[0] for line in LINES if not line.startswith("#")}
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one a core: more threads would wait for each other far longer than compute
+    os.environ["OMP_NUM_THREADS"] = "1"  # which PyTorch reads when it is imported
 gc.set_threshold(100_000)  # of the default, a trace spends an eighth of its time in looking for garbage
 
-# The same examples every time: what fails here fails everywhere. `--hypothesis-profile=random` looks for others.
-settings.register_profile("same", derandomize=True, deadline=None)
-settings.register_profile("random", derandomize=False, deadline=None)
+# The same examples every time: what fails here fails everywhere, on slow machines too. `--hypothesis-profile=random`
+# looks for others.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", PATIENT, derandomize=True)
+settings.register_profile("random", PATIENT, derandomize=False)
 settings.load_profile("same")
 
 
@@ -25,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tracing" in getattr(item, "fixturenames", ()):
             item.add_marker("seconds")
+        programs = {program for mark in item.iter_markers("needs") for program in mark.args}
+        assert programs <= PROGRAMS, f"{programs}: not all are in .ci/programs.txt, so .ci/run would not install them"
+        missing = sorted(program for program in programs if shutil.which(program) is None)
+        if missing and not os.environ.get("CI"):
+            item.add_marker(pytest.mark.skip(f"not installed: {', '.join(missing)}"))
 
 
 @pytest.fixture(scope="session")

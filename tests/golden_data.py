@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and the tests of runtime take arrays only
     import torch
@@ -26,6 +27,8 @@ CASES = {
     "d": (("d_transformer_d48_L2_h2_dh24",), 5e-6),
     "f": (("f_mamba2roformer_d32_L1",), 5e-6),
 }
+LONG = {"b": pytest.mark.seconds}
+NAMES = [pytest.param(name, marks=LONG.get(name, ())) for name in CASES]  # for parametrize
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,7 @@ import soundfile
 
 from runtime.audio import open_song
 
-FFMPEG = pytest.mark.skipif(
-    shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None, reason="ffmpeg is not installed"
-)
+FFMPEG = pytest.mark.needs("ffmpeg", "ffprobe")
 
 
 def noise(samples: int, channels: int = 2, seed: int = 0) -> np.ndarray:

@@ -14,6 +14,7 @@ from test_imports import FLOORS, GROUND
 from tiny import tiny_checkpoint
 
 from export import cli as export_cli
+from export import engine
 from export.graph import to_onnx
 from export.graph.tracing import traced
 from runtime import cli as run_cli
@@ -99,8 +100,10 @@ def tracing_is_not_watched(monkeypatch):
             sys.setprofile(watch)
 
     monkeypatch.setattr(to_onnx, "traced", unwatched)
+    monkeypatch.setattr(engine, "to_onnx", to_onnx.to_onnx)  # not one that other tests share
 
 
+@pytest.mark.seconds
 @pytest.mark.usefixtures("tracing_is_not_watched")
 def test_the_commands_take_these_ways(tmp_path):
     checkpoint = tiny_checkpoint(tmp_path, kind="transformer").path

@@ -17,6 +17,7 @@ RATE = 44100
 CHUNK = 2.0  # s
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("name", ["demo", "demo-roformer"])
 def test_they_separate_a_song_they_were_not_trained_on(name: str) -> None:
     song = make_song(6.0, RATE, SONG)
@@ -33,6 +34,7 @@ def test_the_log_of_their_training_is_kept(recipe: str) -> None:
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
 
 
+@pytest.mark.seconds
 def test_the_default_overlap_leaves_no_seam_in_what_they_separate() -> None:
     """Chunks of 2 s, which know less of their surroundings than those of 8 s, against three times as many."""
     song = make_song(8.0, RATE, SONG)

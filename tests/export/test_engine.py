@@ -111,6 +111,7 @@ def test_any_batch_and_any_number_of_stems(tracing, tmp_path, kind):
         assert golden_data.relative_error(found, reference) <= TOLERANCE
 
 
+@pytest.mark.seconds
 def test_grouped_bands_are_the_same_function():
     for name in ("a", "c"):
         model = golden_data.network(name).double()

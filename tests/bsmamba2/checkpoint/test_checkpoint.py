@@ -51,6 +51,7 @@ def test_the_official_lightning_file(tmp_path, name):
     assert same(averaged.state, {key: value + 1.0 for key, value in raw.items()})
 
 
+@pytest.mark.seconds
 def test_the_official_file_is_read_without_omegaconf(tmp_path):
     lightning_file(tmp_path / "sota.ckpt", "a")
     code = (

@@ -58,6 +58,7 @@ def log_of(folder: Path) -> list[list[str]]:
     return [line[:2] + line[3:] for line in lines]
 
 
+@pytest.mark.seconds
 def test_going_on_gives_what_an_uninterrupted_training_gives(songs: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(tiny(), [songs], whole, CPU)
@@ -87,6 +88,7 @@ def test_a_checkpoint_is_laid_out_as_the_official_ones(songs: Path, tmp_path: Pa
     assert names == {"last.ckpt", "best_loss_0.ckpt", "best_usdr_0.ckpt"}
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("kind", ["mamba2", "transformer", "mamba2-roformer"])
 def test_a_network_learns_one_example_by_heart(kind: str) -> None:
     torch.manual_seed(0)

@@ -18,7 +18,7 @@ from runtime.audio import form_for, open_song
 from runtime.audio import probe as probe_module
 from runtime.errors import AudioError
 
-with_ffmpeg = pytest.mark.skipif(not ffmpeg_module.ffmpeg_installed(), reason="ffmpeg is not installed")
+with_ffmpeg = pytest.mark.needs("ffmpeg", "ffprobe")
 
 RATE = 44100
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE))[:, None] * [[1.0, 0.5]]

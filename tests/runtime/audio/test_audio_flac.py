@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import numpy as np
@@ -90,7 +89,7 @@ def test_what_follows_the_end_is_told(tmp_path, behind):
     assert len(notes) == 1 and "follows the end" in notes[0]
 
 
-@pytest.mark.skipif(shutil.which("flac") is None, reason="flac is not installed")
+@pytest.mark.needs("flac")
 def test_32_bits_are_named_and_not_called_damaged(tmp_path):
     soundfile.write(tmp_path / "x.wav", SOUND, 44100, subtype="PCM_32")
     done = subprocess.run(["flac", "-s", tmp_path / "x.wav", "-o", tmp_path / "x.flac"], check=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import stat
 import subprocess
@@ -90,8 +89,6 @@ def test_a_disk_that_takes_no_more_is_one_line(tmp_path, form, clip, room):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount here")
     folder = tmp_path / "small"
     folder.mkdir()
     done = subprocess.run(
@@ -103,6 +100,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.needs("mount")
 @pytest.mark.parametrize("form", [Form("WAV", "PCM_16"), Form("FLAC", "PCM_24"), Form("OGG", "VORBIS")])
 @pytest.mark.parametrize("clip", ["rescale", "none"])
 def test_a_full_disk_is_one_line_and_earlier_stems_stay(small_disk, form, clip):

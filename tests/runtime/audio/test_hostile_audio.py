@@ -181,9 +181,8 @@ def test_these_are_refused(tmp_path, monkeypatch, name):
     assert outcome(tmp_path / name) is not None
 
 
+@pytest.mark.needs("ffmpeg", "ffprobe")
 def test_ffmpeg_does_not_make_songs_of_them_either(tmp_path):
-    if not reader_module.ffmpeg_installed():
-        pytest.skip("ffmpeg is not installed")
     names = [f"{kind}.{suffix}" for kind in ("empty", "zeros", "noise", "text") for suffix in ("wav", "mp3", "m4a")]
     names += [f"cut to 0.5.{form}" for form in FORMS if form != "voc"] + [
         "id3 without end.mp3",

@@ -216,7 +216,7 @@ def decoded(path, channels):
     return np.frombuffer(done.stdout, "<f4").reshape(-1, channels).T
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.needs("ffmpeg")
 @pytest.mark.parametrize("rate", [16000, 22050, 24000, 32000, 44100, 48000])
 def test_layer_ii_is_what_ffmpeg_decodes(tmp_path, rate):
     soundfile.write(tmp_path / "x.wav", NOISE, rate)
@@ -239,7 +239,7 @@ def test_layer_ii_of_variable_bit_rate(tmp_path):
         assert notes == []
 
 
-@pytest.mark.skipif(shutil.which("lame") is None, reason="needs lame")
+@pytest.mark.needs("lame")
 def test_free_format(tmp_path):
     tone = 0.5 * np.sin(np.arange(120_000) / 20)
     soundfile.write(tmp_path / "x.wav", tone, 44100)

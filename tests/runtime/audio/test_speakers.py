@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -53,7 +52,7 @@ def test_every_named_layout_has_a_mask():
         assert mask_of_layout(name).bit_count() == len(speakers.split("+")), name
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.needs("ffmpeg")
 def test_the_layouts_are_those_of_the_installed_ffmpeg():
     done = subprocess.run(["ffmpeg", "-hide_banner", "-layouts"], capture_output=True, text=True, check=True)
     listed = dict(re.findall(r"^(\S+)\s+(\w+(?:\+\w+)*)$", done.stdout.partition("DECOMPOSITION")[2], re.MULTILINE))

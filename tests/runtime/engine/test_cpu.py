@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +85,7 @@ def test_numbers_that_make_no_sense_are_refused(threads):
         check_threads(threads)
 
 
-@pytest.mark.skipif(shutil.which("taskset") is None, reason="there is no taskset here")
+@pytest.mark.needs("taskset")
 def test_an_affinity_to_one_cpu_gives_one_thread():
     allowed = min(os.sched_getaffinity(0))
     code = "from runtime.engine.cpu import default_threads, usable_cpus; print(usable_cpus(), default_threads())"

@@ -125,6 +125,7 @@ def test_stems_come_as_soon_as_the_song_allows(rate):
     assert done == read == 200_000
 
 
+@pytest.mark.seconds
 def test_memory_does_not_grow_with_the_song():
     def peak(seconds, rate):
         separator = separator_of(batch=2)
