@@ -11,6 +11,7 @@ from torch import Tensor
 from bsmamba2.errors import CheckpointError
 
 FIRST = "band_split.to_features.0.0.gamma"  # in every network of this family, whatever its kind
+MEL_BAND = "this is a Mel-Band RoFormer, which is not supported: expected BSMamba2 or BS-RoFormer"
 
 
 def infer_sizes(state: Mapping[str, Tensor], bins: int) -> dict[str, Any]:
@@ -31,6 +32,8 @@ def infer_sizes(state: Mapping[str, Tensor], bins: int) -> dict[str, Any]:
         return found
 
     numbers = r"(\d+)"
+    if any(re.fullmatch(r"layers\.\d+\.\d+\.norm\.gamma", key) for key in state):  # no other kind has this norm
+        raise CheckpointError(MEL_BAND)
     widths = [
         size(f"band_split.to_features.{k}.0.gamma", 0)
         for k in range(_count(state, rf"band_split\.to_features\.{numbers}\.0\.gamma"))
@@ -38,12 +41,13 @@ def infer_sizes(state: Mapping[str, Tensor], bins: int) -> dict[str, Any]:
     channels, rest = divmod(sum(widths), 2 * bins)
     if rest or channels not in (1, 2) or any(width % (2 * channels) for width in widths):
         raise CheckpointError(
-            f"the sub-bands take {sum(widths)} numbers a frame: expected {2 * bins} (mono) or {4 * bins} (stereo) "
-            f"for {bins} bins; give the STFT it was trained with by --config"
+            f"the sub-bands take {sum(widths)} numbers per frame: expected {2 * bins} (mono) or {4 * bins} (stereo) "
+            f"for {bins} bins: give the right STFT with --config, unless this is a Mel-Band RoFormer, whose bands "
+            "overlap: that one is not supported"
         )
     along_time, along_bands = (_is_mamba(state, f"layers.0.{axis}.") for axis in (0, 1))
     if along_bands and not along_time:
-        raise CheckpointError("Mamba2 along the sub-bands with attention along time is no known module type")
+        raise CheckpointError("Mamba2 along the sub-bands with attention along time is not a known module type")
     hidden = size("mask_estimators.0.to_freqs.0.0.0.weight", 0)
     linears = _count(state, rf"mask_estimators\.0\.to_freqs\.0\.0\.{numbers}\.weight")
     dim = size("band_split.to_features.0.1.weight", 0)

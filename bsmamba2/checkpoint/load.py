@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bsmamba2.checkpoint.content import part_of_several
 from bsmamba2.checkpoint.fit import as_float32, require_fit
-from bsmamba2.checkpoint.infer import FIRST, count_stems, infer_sizes
+from bsmamba2.checkpoint.infer import count_stems, infer_sizes
+from bsmamba2.checkpoint.locate import USUAL_KEYS, Place, averaged, locate, tensors_of
 from bsmamba2.checkpoint.read import plain, read_tensors_and_config
 from bsmamba2.checkpoint.save import METADATA_KEY
 from bsmamba2.checkpoint.settings import read_yaml, settings_from
@@ -23,8 +25,6 @@ from bsmamba2.networks.model import BandSplitSeparator
 
 # Checkpoints inside the package, by the names that stand for them.
 SHIPPED = {"demo": "demo.safetensors", "demo-roformer": "demo_roformer.safetensors"}
-WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
-TRAINING_ONLY = ("featurizer.", "inverse_featurizer.", "multi_featurizer.")  # STFT windows of the official code
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Checkpoint:
 
     path: Path
     layout: str
-    weights: str  # "raw" or "ema"
+    weights: str  # "raw", "ema", or the name of another copy in the file
     config: ModelConfig
     state: dict[str, Tensor]
     notes: tuple[str, ...]
@@ -52,11 +52,9 @@ class Checkpoint:
 def load_checkpoint(path: str | Path, config: str | Path | None = None, weights: str = "raw") -> Checkpoint:
     """Read an official Lightning file, MSST's file, safetensors or a plain state_dict; or one of `SHIPPED`.
 
-    `config` is a yaml file that overrides what the checkpoint says of itself. `weights` is "raw" or, for a
-    Lightning file, "ema" (the averaged ones). Raises CheckpointError or ConfigError; executes nothing of the file.
+    `config` is a yaml file that overrides what the checkpoint says of itself. `weights` is "raw", "ema" (the averaged
+    ones) or the key that holds them. Raises CheckpointError or ConfigError; executes nothing of the file.
     """
-    if weights not in ("raw", "ema"):
-        raise ConfigError(f"weights {weights!r}: expected 'raw' or 'ema'")
     if str(path) in SHIPPED and not Path(path).is_file():
         path = str(files("bsmamba2") / "demo" / SHIPPED[str(path)])
     return _load(Path(path), config, weights)
@@ -64,9 +62,23 @@ def load_checkpoint(path: str | Path, config: str | Path | None = None, weights:
 
 def _load(path: Path, config_path: str | Path | None, weights: str) -> Checkpoint:
     if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder: expected a checkpoint file")
+        raise CheckpointError(f"{path}: is a folder: give the checkpoint file itself")
     content, metadata = read_tensors_and_config(path)
-    state, ignored = _network_tensors(content, path)
+    try:
+        return _fitted(path, content, metadata, config_path, weights)
+    except CheckpointError as error:
+        part = part_of_several(path)
+        if part is None:
+            raise
+        raise CheckpointError(f"{path}: {part}") from error
+
+
+def _fitted(
+    path: Path, content: Mapping[str, Any], metadata: Mapping[str, str], config_path: str | Path | None, weights: str
+) -> Checkpoint:
+    """What the file holds, as a configuration and a state_dict that fit each other."""
+    place, found = _place(content, weights, path)
+    state, ignored = tensors_of(place, path)
     stated, source = _stated(content, metadata, path)
     if config_path is not None:
         over = settings_from(read_yaml(Path(config_path)), str(config_path))
@@ -77,16 +89,31 @@ def _load(path: Path, config_path: str | Path | None, weights: str) -> Checkpoin
     if ignored:
         notes.append(f"{len(ignored)} entries beside the network ignored: {', '.join(ignored[:3])}")
     require_fit(state, config, inferred, str(path))
-    if weights == "ema":
-        state = _averaged(content, state, config, path)
+    of_optimizer = _averaged_by_optimizer(content) if weights == "ema" else None
+    if of_optimizer is not None:
+        state = _averaged(of_optimizer, state, config, path)
+    usual = weights == "ema" or (weights == "raw" and place.key in USUAL_KEYS)
     return Checkpoint(
         path=path,
         layout=_layout(content, metadata),
-        weights=weights,
+        weights=weights if usual else place.name,
         config=config,
         state=as_float32(state, str(path)),
-        notes=tuple(notes),
+        notes=(*notes, *found),
     )
+
+
+def _place(content: Mapping[str, Any], weights: str, path: Path) -> tuple[Place, list[str]]:
+    """The copy of the network that `weights` asks for, and notes about it."""
+    if weights == "ema" and _averaged_by_optimizer(content) is None:
+        place = averaged(content, path)
+        if place is None:
+            raise CheckpointError(
+                f"{path}: no averaged weights: neither optimizer_states[0]['ema'], where the official Lightning file "
+                "has them, nor a key with 'ema' in its name; use --weights raw"
+            )
+        return place, []
+    return locate(content, None if weights in ("raw", "ema") else weights, path)
 
 
 def _layout(content: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
@@ -95,41 +122,6 @@ def _layout(content: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
     if "pytorch-lightning_version" in content:
         return "Lightning"
     return "state_dict"
-
-
-def _network_tensors(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The network's own tensors without the prefix Lightning, DDP or torch.compile put before their names.
-
-    With such a prefix, as in the official loader, other entries belong to the training and are ignored; second, their
-    names.
-    """
-    state: Mapping[str, Any] = content
-    for name in WRAPPERS:
-        if isinstance(content.get(name), Mapping):
-            state = content[name]
-            break
-    prefixes = [key.removesuffix(FIRST) for key in state if isinstance(key, str) and key.endswith(FIRST)]
-    if len(prefixes) > 1:  # such as `model.` beside an averaged copy under `ema_model.`
-        prefixes = [prefix for prefix in prefixes if prefix in ("", "model.")]
-    if len(prefixes) != 1:
-        found = ", ".join(str(key)[:60] for key in list(state)[:4]) or "nothing"
-        raise CheckpointError(
-            f"{path}: expected exactly one tensor named {FIRST}, found {len(prefixes)} among {len(state)} entries "
-            f"({found} ...): this is not a checkpoint of BSMamba2 or BS-RoFormer under the official names"
-        )
-    out, ignored = {}, []
-    for key, value in state.items():
-        if prefixes[0] and not str(key).startswith(prefixes[0]):
-            if not str(key).startswith(TRAINING_ONLY):
-                ignored.append(str(key)[:60])
-            continue
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{path}: entry {str(key)[:60]!r} is a {type(value).__name__}: expected only named tensors"
-            )
-        if not key.startswith(TRAINING_ONLY):
-            out[key.removeprefix(prefixes[0])] = value.detach()
-    return out, ignored
 
 
 def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], str]:
@@ -176,12 +168,14 @@ def _settle(
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     count = count_stems(state)
-    stems = stated.get("stems", ())
+    named = tuple(stated.get("stems", ()))
+    stems = tuple(stem.lower() for stem in named)  # as files and commands have them
     if len(stems) != count:
-        if stems:
-            notes.append(f"{source} names {len(stems)} stems, the network has {count}")
+        found = f"{source} lists {len(stems)} stems, the network has {count}" if stems else "stem names not stated"
         stems = ("vocals",) if count == 1 else tuple(f"stem_{i + 1}" for i in range(count))
-        notes.append(f"stems named {', '.join(stems)}")
+        notes.append(f"{found}: using {', '.join(stems)}")
+    elif stems != named:
+        notes.append(f"stem names in lower case: {', '.join(stems)} (in {source}: {', '.join(named)})")
     fields = {**inferred, **stated, "stems": stems, "stft": stft}
     try:
         return ModelConfig(**fields), inferred, notes
@@ -189,18 +183,18 @@ def _settle(
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _averaged(
-    content: Mapping[str, Any], state: dict[str, Tensor], config: ModelConfig, path: Path
-) -> dict[str, Tensor]:
-    """The EMA weights, which Lightning keeps with the optimizer in the order of the network's parameters."""
+def _averaged_by_optimizer(content: Mapping[str, Any]) -> list[Any] | tuple[Any, ...] | None:
+    """The EMA weights that Lightning keeps with the optimizer, if the file has them."""
     optimizers = content.get("optimizer_states")
     first = optimizers[0] if isinstance(optimizers, list | tuple) and optimizers else None
-    averaged = first.get("ema") if isinstance(first, Mapping) else None
-    if not isinstance(averaged, list | tuple):
-        raise CheckpointError(
-            f"{path}: no averaged weights (optimizer_states[0]['ema']): only the official Lightning file has them; "
-            "use --weights raw"
-        )
+    found = first.get("ema") if isinstance(first, Mapping) else None
+    return found if isinstance(found, list | tuple) else None
+
+
+def _averaged(
+    averaged: list[Any] | tuple[Any, ...], state: dict[str, Tensor], config: ModelConfig, path: Path
+) -> dict[str, Tensor]:
+    """`state` with the EMA weights, which come in the order of the network's parameters."""
     with torch.device("meta"):
         model = BandSplitSeparator(config)
     everything = list(model.named_parameters())
@@ -208,7 +202,9 @@ def _averaged(
     names = everything if len(averaged) == len(everything) else trained
     out = dict(state)
     if len(averaged) != len(names):
-        raise CheckpointError(f"{path}: {len(averaged)} averaged tensors: expected {len(everything)}, one a parameter")
+        raise CheckpointError(
+            f"{path}: {len(averaged)} averaged tensors: expected {len(everything)}, one per parameter"
+        )
     for (name, parameter), value in zip(names, averaged, strict=True):
         if not isinstance(value, Tensor) or value.shape != parameter.shape:
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__

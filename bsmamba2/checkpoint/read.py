@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from bsmamba2.checkpoint.content import SAFETENSORS, kind_of
 from bsmamba2.errors import CheckpointError
 
 # Classes whose objects an honest training run leaves in its checkpoint. They are never imported: a `StandIn`
@@ -33,7 +34,9 @@ HARMLESS = (
 
 
 class StandIn:
-    """Holds what was stored in an object of a foreign class, and does nothing."""
+    """Holds what was stored in an object of a foreign class, and does nothing. Each class gets a kind of its own."""
+
+    stands_for = "an unknown class"
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StandIn:
         return super().__new__(cls)
@@ -53,26 +56,16 @@ class DictStandIn:
         return {}
 
 
-# Classes of the above that are dicts themselves.
+# Those of the above that are dicts themselves.
 DICTS = ("collections.defaultdict", "AttributeDict")
 
 
 def read_tensors_and_config(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """What the file holds, and the string metadata of a safetensors file ({} for the others).
 
-    Recognised by content: safetensors, or what torch.save wrote. Raises CheckpointError.
+    Raises CheckpointError.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if head[8:9] == b"{":
-        return _read_safetensors(path)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        return _read_torch(path), {}
-    found = "an empty file" if not head else f"a file that starts with {head[:8]!r}"
-    raise CheckpointError(f"{path}: {found}: expected a PyTorch checkpoint or a safetensors file")
+    return _read_safetensors(path) if kind_of(path) == SAFETENSORS else (_read_torch(path), {})
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -81,7 +74,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             metadata = file.metadata() or {}
         return dict(load_file(path)), metadata
     except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged safetensors file ({error}): fetch or save it again") from error
+        raise CheckpointError(
+            f"{path}: the safetensors file is damaged or incomplete ({error}): download or save it again"
+        ) from error
 
 
 def _read_torch(path: Path) -> dict[str, Any]:
@@ -96,34 +91,39 @@ def _read_torch(path: Path) -> dict[str, Any]:
     dangerous = sorted(name for name in names if not name.startswith(HARMLESS))
     if dangerous:
         raise CheckpointError(
-            f"{path}: refused, nothing was executed: reading it would call {', '.join(dangerous[:5])}, which no "
-            "checkpoint needs. If you trust its origin, load it there and save the state_dict alone"
+            f"{path}: refused, nothing was executed: it contains Python objects that would run code: "
+            f"{', '.join(dangerous[:5])}. If you trust the file, load it where it was made and save its state_dict only"
         )
-    stand_ins: list[Any] = [(DictStandIn if name.endswith(DICTS) else StandIn, name) for name in names]
+    stand_ins: list[Any] = [
+        (DictStandIn if name.endswith(DICTS) else type("StandIn", (StandIn,), {"stands_for": name}), name)
+        for name in names
+    ]
     try:
         with safe_globals(stand_ins):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
-        reason = str(error).replace("\n", " ")
-        raise CheckpointError(f"{path}: refused, nothing was executed: {_reason(reason)}") from error
+        raise CheckpointError(f"{path}: refused, nothing was executed: {_reason(str(error))}") from error
     except Exception as error:
         raise _damaged(path, error) from error
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}: expected a dict of tensors")
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}: expected a dict of tensors (a state_dict)")
     return dict(content)
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return CheckpointError(f"{path}: damaged or not a checkpoint ({reason[0][:200]}): fetch or save it again")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0].split(". ")[0][:200]  # PyTorch goes on with general advice
+    return CheckpointError(f"{path}: the file is damaged or incomplete ({reason}): download or save it again")
 
 
 def _reason(message: str) -> str:
     """The part of PyTorch's long advice that names what was found."""
+    message = message.replace("\n", " ")
     for start in ("Unsupported global: GLOBAL ", "Trying to load unsupported GLOBAL "):
         if start in message:
-            return f"reading it would call {message.split(start)[1].split(' ')[0]}, which no checkpoint needs"
-    return message.split("WeightsUnpickler error:")[-1].strip()[:200]
+            return f"it contains the Python object {message.split(start)[1].split(' ')[0]}, which would run code"
+    reason = message.split("WeightsUnpickler error:")[-1].split("Check the documentation")[0].strip()
+    return f"it holds more than tensors and plain values ({reason[:200]})"
 
 
 MOST_ITEMS, DEEPEST = 20_000, 32  # of a configuration
@@ -132,8 +132,8 @@ MOST_ITEMS, DEEPEST = 20_000, 32  # of a configuration
 def plain(value: Any) -> Any:
     """A pickled omegaconf config as dicts, lists and values; anything else as it is.
 
-    Interpolations that name another key ("${model.dim}") are followed; others stay strings. Raises CheckpointError for
-    a structure too large or too deep to be a configuration.
+    Interpolations that name another key ("${model.dim}") are followed; others stay strings. Raises CheckpointError
+    for a structure too large or too deep to be a configuration.
     """
     root = _unwrapped(value, _Budget(), 0)
     return _interpolated(root, root)

@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
+from bsmamba2.checkpoint.infer import MEL_BAND
 from bsmamba2.errors import ConfigError
 
 MAX_YAML_BYTES = 1_000_000
+SAVE_AS_UTF8 = "is not UTF-8 text (Latin-1 or UTF-16?): save it as UTF-8"
 
 # yaml key of the model section -> ModelConfig field
 MODEL_KEYS = {
@@ -57,9 +59,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise ConfigError(f"{path}: {path.stat().st_size} bytes: too large for a configuration")
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+        text = path.read_text(encoding="utf-8")
+        if "\0" in text:  # UTF-16 of ASCII letters
+            raise ConfigError(f"{path}: {SAVE_AS_UTF8}")
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: {SAVE_AS_UTF8}") from error
     except ConfigError:
         raise
     except Exception as error:  # PyYAML's constructors raise whatever a malformed scalar makes them raise
@@ -79,6 +86,8 @@ def settings_from(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises ConfigError on a setting this toolkit does not support.
     """
     model = _section(config, "model")
+    if model.get("num_bands") is not None:
+        raise ConfigError(f"{where}: {MEL_BAND}")
     for key, only in ONLY.items():
         if model.get(key, only) not in (only, None):
             raise ConfigError(f"{where}: model.{key} is {str(model[key])[:40]}: only {only!r} is supported")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import re
 import subprocess
 import sys
 import types
@@ -15,6 +16,7 @@ from official_files import lightning_file, msst_yaml
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.config import ModelConfig, StftConfig
+from bsmamba2.errors import ConfigError
 from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.scan import SCAN_CHUNK
 
@@ -167,3 +169,27 @@ def test_odd_but_honest_objects_in_a_lightning_file_are_read(tmp_path, monkeypat
 def test_long_songs_cross_scan_chunks():
     """Golden case b is what proves the state is handed on: it must be longer than a chunk of the scan."""
     assert 1 + golden_data.wave_in("b").shape[-1] // 441 > 2 * SCAN_CHUNK
+
+
+@pytest.mark.parametrize(
+    ("training", "stems", "note"),
+    [
+        ("{target_instrument: Vocals, instruments: [Vocals, Instrumental]}", ("vocals",), "lower case: vocals.*Vocals"),
+        ("{target_instrument: INSTRUMENTAL}", ("instrumental",), "lower case: instrumental"),
+        ("{instruments: [Vocals, Instrumental]}", ("vocals",), "lists 2 stems, the network has 1: using vocals"),
+        ("{}", ("vocals",), "not stated: using vocals"),
+    ],
+)
+def test_stem_names_are_in_lower_case_and_a_note_says_so(tmp_path, training, stems, note):
+    torch.save(golden_data.state("a"), tmp_path / "x.ckpt")
+    (tmp_path / "x.yaml").write_text(f"model: {{dim: 32}}\ntraining: {training}\n")
+    checkpoint = load_checkpoint(tmp_path / "x.ckpt", tmp_path / "x.yaml")
+    assert checkpoint.config.stems == stems
+    assert any(re.search(note, each) for each in checkpoint.notes), checkpoint.notes
+    (tmp_path / "x.yaml").write_text("model: {dim: 32}\ntraining: {target_instrument: vocals}\n")
+    assert not any("lower case" in note for note in load_checkpoint(tmp_path / "x.ckpt", tmp_path / "x.yaml").notes)
+
+
+def test_stems_that_differ_in_case_only_are_refused():
+    with pytest.raises(ConfigError, match="each only once"):
+        ModelConfig(stems=("Vocals", "vocals"))

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import struct
-import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,9 +48,7 @@ def test_a_pickle_that_tries_to_run_code_is_refused(tmp_path, hostile, where, ne
     else:
         content[where] = bomb
     torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=new)
-    with pytest.raises(
-        CheckpointError, match="refused, nothing was executed: reading it would call .*(mkdir|eval|getattr)"
-    ):
+    with pytest.raises(CheckpointError, match="nothing was executed.*(mkdir|eval|getattr)"):
         load_checkpoint(tmp_path / "x.ckpt")
     assert not marker.exists()
 
@@ -59,7 +56,7 @@ def test_a_pickle_that_tries_to_run_code_is_refused(tmp_path, hostile, where, ne
 def test_a_bare_pickle_is_refused(tmp_path):
     marker = tmp_path / "owned"
     (tmp_path / "x.ckpt").write_bytes(pickle.dumps(Malicious(str(marker)), protocol=2))
-    with pytest.raises(CheckpointError, match="refused|damaged"):
+    with pytest.raises(CheckpointError, match="plain pickle"):
         load_checkpoint(tmp_path / "x.ckpt")
     assert not marker.exists()
 
@@ -81,32 +78,30 @@ def damaged_files(folder: Path):
     good = (folder / "good.ckpt").read_bytes()
     save_checkpoint(golden_data.network("a"), folder / "good.safetensors")
     tensors = (folder / "good.safetensors").read_bytes()
-    yield "empty", b"", "an empty file"
-    yield "text", b"not a checkpoint at all", "starts with b'not a ch'"
-    yield "cut zip", good[: len(good) // 2], "damaged or not a checkpoint"
-    yield "cut safetensors", tensors[: len(tensors) // 2], "damaged safetensors"
-    yield "huge header", struct.pack("<Q", 1 << 62) + b"{}", "damaged safetensors"
-    yield "cut pickle", pickle.dumps({"a": 1}, protocol=2)[:-4], "damaged or not a checkpoint"
-    yield "list", pickle.dumps([1, 2], protocol=2), "damaged or not a checkpoint|expected a dict"
+    torch.save(golden_data.state("a"), folder / "old.ckpt", _use_new_zipfile_serialization=False)
+    old = (folder / "old.ckpt").read_bytes()
+    torch.save([1, 2], folder / "list.ckpt")
+    yield "cut zip", good[: len(good) // 2], "damaged or incomplete.*download"
+    yield "cut old format", old[: len(old) // 2], "damaged or incomplete.*download"
+    yield "cut safetensors", tensors[: len(tensors) // 2], "damaged or incomplete.*download"
+    yield "huge header", struct.pack("<Q", 1 << 62) + b"{}", "damaged or incomplete.*download"
+    yield "list", (folder / "list.ckpt").read_bytes(), "a list: expected a dict"
 
 
 def test_damaged_files_are_refused(tmp_path):
     for name, content, message in damaged_files(tmp_path):
         path = tmp_path / f"{name}.ckpt"
         path.write_bytes(content)
-        with pytest.raises(CheckpointError, match=message):
+        with pytest.raises(CheckpointError, match=message) as caught:
             load_checkpoint(path)
+        assert "likelihood" not in str(caught.value)  # PyTorch's advice, cut in the middle of a sentence
 
 
-def test_absent_files_folders_and_foreign_archives(tmp_path):
+def test_absent_files_folders_and_other_networks(tmp_path):
     with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: cannot be read \(No such file"):
         load_checkpoint(tmp_path / "nowhere.ckpt")
     with pytest.raises(CheckpointError, match="is a folder"):
         load_checkpoint(tmp_path)
-    with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
-        archive.writestr("readme.txt", "hello")
-    with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
-        load_checkpoint(tmp_path / "x.ckpt")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "y.ckpt")
     with pytest.raises(CheckpointError, match="not a checkpoint of BSMamba2 or BS-RoFormer"):
         load_checkpoint(tmp_path / "y.ckpt")
@@ -148,10 +143,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="expected floating-point numbers"):
         load_checkpoint(tmp_path / "i.ckpt")
     torch.save(golden_data.state("a"), tmp_path / "x.ckpt")
-    with pytest.raises(CheckpointError, match="no averaged weights .* use --weights raw"):
+    with pytest.raises(CheckpointError, match="no averaged weights.* use --weights raw"):
         load_checkpoint(tmp_path / "x.ckpt", weights="ema")
-    with pytest.raises(ConfigError, match="expected 'raw' or 'ema'"):
-        load_checkpoint(tmp_path / "x.ckpt", weights="both")
 
 
 # Ten lists of ten aliases each: ten thousand million items, if anything were to expand them.
@@ -238,7 +231,7 @@ def test_hyper_parameters_that_unfold_without_end_are_refused(tmp_path, shape):
 )
 def test_tensors_that_are_no_plain_numbers_are_refused(tmp_path, odd):
     torch.save({**golden_data.state("a"), "final_norm.gamma": odd}, tmp_path / "x.ckpt")
-    with pytest.raises(CheckpointError, match=r"final_norm\.gamma holds|damaged or not a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"final_norm\.gamma holds|damaged or incomplete"):
         load_checkpoint(tmp_path / "x.ckpt")
 
 
