@@ -129,12 +129,12 @@ class ModelConfig:
             raise ConfigError(f"a network of {self.channels} channels: expected 1 (mono) or 2 (stereo)")
         if (
             not 0 < len(self.stems) <= 64
-            or len(set(self.stems)) < len(self.stems)
             or not all(map(_is_name, self.stems))
+            or len({stem.lower() for stem in self.stems}) < len(self.stems)
         ):
             raise ConfigError(
-                f"stems {', '.join(map(_short, self.stems[:8]))}: expected at least one name, each one once, "
-                "of letters, digits, '-', '_' and spaces: files are named after them"
+                f"stems {', '.join(map(_short, self.stems[:8]))}: expected at least one name of letters, digits, "
+                "'-', '_' and spaces (files are named after them), each only once (upper and lower case are the same)"
             )
         if not 0 < len(self.bands) <= 1024 or any(
             isinstance(w, bool) or not isinstance(w, int) or w <= 0 for w in self.bands

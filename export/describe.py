@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import ModelConfig
@@ -23,6 +23,13 @@ def model_of(config: ModelConfig, parameters: int) -> m.Model:
         bands=list(config.bands),
         parameters=parameters,
     )
+
+
+def is_network_of(config: ModelConfig, manifest: m.Manifest) -> bool:
+    """Whether `config` describes the network that the engine was made from; the case of stem names does not count."""
+    found = replace(model_of(config, manifest.model.parameters), stems=[stem.lower() for stem in config.stems])
+    stft = m.Stft(**asdict(config.stft))
+    return (found, stft) == (replace(manifest.model, stems=manifest.stems), manifest.stft)
 
 
 def describe(

@@ -134,7 +134,8 @@ def run(
         if left_out := len(found.songs) - len(named):
             stems_found = f"{counted(left_out, 'stem')} of other songs"
             print(f"bsm-run: skipping {stems_found} (give a file by name to separate it)", file=sys.stderr)
-        wanted = separator.stems if stems is None else list(dict.fromkeys(stem.strip() for stem in stems.split(",")))
+        asked = None if stems is None else [stem.strip().lower() for stem in stems.split(",")]
+        wanted = separator.stems if asked is None else list(dict.fromkeys(asked))
         settings = Settings(
             folder=output,
             stems=wanted,

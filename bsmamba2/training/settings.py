@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -113,8 +113,10 @@ def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
     if "n_fft" in stft:
         stft.setdefault("win_length", stft["n_fft"])
     try:
+        stated["stems"] = tuple(stem.lower() for stem in stated.get("stems", ModelConfig.stems))
         model = ModelConfig(**{**stated, "stft": StftConfig(**stft)})
         data = DataSettings(**_typed(DataSettings, content.get("data"), "data"))
+        data = replace(data, sources=tuple(source.lower() for source in data.sources))
         loop = {key: value for key, value in dict(content.get("training") or {}).items() if key != "target_instrument"}
         training = LoopSettings(**_typed(LoopSettings, loop, "training"))
     except ConfigError as error:

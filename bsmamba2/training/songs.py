@@ -90,7 +90,7 @@ def training_songs(root: Path, stems: Sequence[str], sample_rate: int) -> tuple[
 
 
 def _song(folder: Path, names: Sequence[str], sample_rate: int) -> Song:
-    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    files = {path.stem.lower(): path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
     stems = {}
     for name in names:
         if name in files:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.bench.contenders import Mixtures, Work
-from runtime.engine.manifest import Manifest, Stft
+from runtime.engine.manifest import Manifest
 from runtime.errors import OptionError
 
 if TYPE_CHECKING:
@@ -60,14 +60,13 @@ class TorchContender:
 
     def _check(self, checkpoint: Checkpoint) -> None:
         """Raise OptionError unless it is a network of the engine's sizes."""
-        from export.describe import model_of
+        from export.describe import is_network_of
 
-        found = model_of(checkpoint.config, self.manifest.model.parameters), Stft(**asdict(checkpoint.config.stft))
-        if found != (self.manifest.model, self.manifest.stft):
-            model = found[0]
+        config = checkpoint.config
+        if not is_network_of(config, self.manifest):
             raise OptionError(
-                f"{self.ckpt}: is another network than {self.engine}'s ({model.kind}, dim {model.dim}, depth "
-                f"{model.depth}, stems {', '.join(model.stems)}): give the checkpoint, and --config, it was made from"
+                f"{self.ckpt}: is not the network of {self.engine} ({config.kind}, dim {config.dim}, depth "
+                f"{config.depth}, stems {', '.join(config.stems)}): give the checkpoint and --config it was made from"
             )
 
 

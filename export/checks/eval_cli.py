@@ -116,7 +116,7 @@ def _stems(models: list[Model], asked: str | None, overlap: float, own: dict[str
     common = [stem for stem in given[0] if all(stem in each for each in given)]
     if not common:
         raise OptionError(f"{', '.join(model.given for model in models)}: give no stem in common: evaluate each alone")
-    wanted = common if asked is None else list(dict.fromkeys(asked.split(",")))
+    wanted = common if asked is None else list(dict.fromkeys(name.strip().lower() for name in asked.split(",")))
     if not set(wanted) <= set(common):
         raise OptionError(f"--stem {asked}: expected some of {', '.join(common)}")
     return wanted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,7 @@ from bsmamba2.errors import BsmambaError
 from runtime.audio import Song, read_song, resample
 from runtime.backends import DEVICES, open_backend
 from runtime.command import Version, run_command
-from runtime.engine.manifest import Manifest, Stft, read_manifest, sha256_of
+from runtime.engine.manifest import Manifest, read_manifest, sha256_of
 from runtime.errors import AudioError, OptionError
 from runtime.parity.reference import Reference, read_reference, require_origin
 from runtime.parity.replay import replay
@@ -116,7 +115,7 @@ def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest, threads: int
     """The checkpoint, once it is known to be the engine's. Raises OptionError, BsmambaError."""
     try:
         from bsmamba2.checkpoint import load_checkpoint
-        from export.describe import model_of
+        from export.describe import is_network_of
         from export.proof.torch_backend import use_threads
     except ImportError as error:
         raise OptionError(f"--ckpt: {error.name} is not installed: pip install 'bsmamba2[export]'") from error
@@ -124,9 +123,8 @@ def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest, threads: int
     use_threads(threads)
     checkpoint = load_checkpoint(ckpt, config, manifest.checkpoint.weights)
     require_origin(ckpt, sha256_of(checkpoint.path), checkpoint.weights, manifest)
-    found = model_of(checkpoint.config, manifest.model.parameters), Stft(**asdict(checkpoint.config.stft))
-    if found != (manifest.model, manifest.stft):
-        raise OptionError(f"{ckpt}: is read as another network than the engine's: give the --config it was made with")
+    if not is_network_of(checkpoint.config, manifest):
+        raise OptionError(f"{ckpt}: describes another network than the engine's: give the --config it was made with")
     return checkpoint
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtime.engine.manifest import Manifest, Parity, manifest_path, read_manifest
+from runtime.engine.stems import remainder_of
 from runtime.printable import counted
 
 NETWORKS = {
@@ -44,9 +45,9 @@ def describe_engine(engine: Path) -> str:
 
 
 def _task(m: Manifest) -> str:
-    stems = list(m.model.stems)
-    if "vocals" in stems and "instrumental" not in stems:
-        stems.append("instrumental (the song minus vocals)")
+    stems, remainder = m.stems, remainder_of(m.stems)
+    if remainder is not None:
+        stems.append(f"{remainder[0]} (the song minus {remainder[1]})")
     sound = ("mono", "stereo")[m.model.channels - 1]
     return f"separates {', '.join(stems)}; {m.stft.sample_rate / 1000:g} kHz {sound}, other songs are converted"
 

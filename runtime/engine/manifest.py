@@ -132,6 +132,11 @@ class Manifest:
     parity: Parity  # of the ONNX file
 
     @property
+    def stems(self) -> list[str]:
+        """Names of the stems in lower case: how they are asked for and how files are named after them."""
+        return [stem.lower() for stem in self.model.stems]
+
+    @property
     def bins(self) -> int:
         return self.stft.n_fft // 2 + 1
 
@@ -251,7 +256,7 @@ def _check(m: Manifest, where: str) -> None:
     rules = {
         "model.channels is 1 or 2": channels in (1, 2),
         "model.depth is from 1 to 128": 1 <= m.model.depth <= 128,
-        "model.stems are distinct names": 0 < stems == len(set(m.model.stems)) and all(map(_is_name, m.model.stems)),
+        "model.stems are distinct names": 0 < stems == len(set(m.stems)) and all(map(_is_name, m.model.stems)),
         "model.bands add up to the bins of the STFT": sum(m.model.bands) == bins and min(m.model.bands) > 0,
         "stft is a centred, reflected STFT with a Hann window as long as n_fft": (
             (m.stft.window, m.stft.center, m.stft.pad_mode) == ("hann", True, "reflect")

@@ -49,7 +49,7 @@ def find_tracks(folder: Path) -> list[Track]:
     """The songs in `folder`, by name. Raises OptionError when there is none."""
     tracks = []
     for song in sorted(folder.iterdir()):
-        files = {path.stem: path for path in sorted(song.iterdir()) if _is_audio(path)} if song.is_dir() else {}
+        files = {path.stem.lower(): path for path in _audio_in(song)}
         if files:
             tracks.append(Track(song.name, files))
     if not tracks:
@@ -59,14 +59,15 @@ def find_tracks(folder: Path) -> list[Track]:
     return tracks
 
 
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+def _audio_in(folder: Path) -> list[Path]:
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in inside if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
 
 
 def check_track(track: Track, stems: Sequence[str]) -> None:
     """Raises, before hours of work, what `read_track` will as far as names and headers tell it."""
     alike = _Alike()
-    for name in dict.fromkeys([*_mixed(track), *(_file_of(track, stem) for stem in stems)]):
+    for name in dict.fromkeys([*_mixed(track), *(_file_of(track, stem)[0] for stem in stems)]):
         with open_song(track.files[name]) as song:
             if song.samples is not None:
                 alike.check(track.files[name], song.channels, song.samples, song.sample_rate)
@@ -75,8 +76,9 @@ def check_track(track: Track, stems: Sequence[str]) -> None:
 def read_track(track: Track, stems: Sequence[str]) -> Truth:
     """The mixture, the sum of all stems where there is no file of it, and `stems`.
 
-    "instrumental" is a file accompaniment or instrumental, else the mixture minus the vocals. Reads no other file.
-    Raises OptionError for a stem that is missing, of another length, rate or number of channels; AudioError.
+    "instrumental" is a file accompaniment or instrumental, else the mixture minus the vocals; "vocals" and "no_<stem>"
+    without a file of that name are the mixture minus the instrumental or the stem. Reads no other file. Raises
+    OptionError for a stem that is missing, of another length, rate or number of channels; AudioError.
     """
     alike = _Alike()
 
@@ -93,9 +95,9 @@ def read_track(track: Track, stems: Sequence[str]) -> Truth:
         mixture = mixture + read(name).audio
     truth = {}
     for stem in stems:
-        name = _file_of(track, stem)
+        name, is_stem = _file_of(track, stem)
         audio = read(name).audio
-        truth[stem] = mixture - audio if (stem, name) == (INSTRUMENTAL, VOCALS) else audio
+        truth[stem] = audio if is_stem else mixture - audio
     return Truth(mixture, truth, song.sample_rate)
 
 
@@ -107,12 +109,17 @@ def _mixed(track: Track) -> list[str]:
     return [VOCALS, *backing] if backing and VOCALS in track.files else list(track.files)
 
 
-def _file_of(track: Track, stem: str) -> str:
-    """The file that tells `stem`: its own, or for the instrumental, if need be, that of the vocals it lacks."""
-    names = (*BACKING, VOCALS) if stem == INSTRUMENTAL else (stem,)
-    for name in names:
+def _file_of(track: Track, stem: str) -> tuple[str, bool]:
+    """The file that tells `stem`, and whether it holds the stem itself or what the mixture has besides it."""
+    own = BACKING if stem == INSTRUMENTAL else (stem,)
+    others: tuple[str, ...] = (stem.removeprefix("no_"),) if stem.startswith("no_") else ()
+    if stem == INSTRUMENTAL:
+        others = (VOCALS,)
+    elif stem == VOCALS and MIXTURE in track.files:  # without it, the mixture is the sum of files that lack the vocals
+        others = BACKING
+    for name in (*own, *others):
         if name in track.files:
-            return name
+            return name, name in own
     raise OptionError(
         f"{track.name}: has no true {stem}: expected {stem} as WAV, FLAC or Ogg beside {', '.join(track.files)}, or "
         "other stems by --stem"

@@ -45,8 +45,9 @@ def read_true_stems(folder: Path, song: Song, names: list[str]) -> dict[str, Flo
     Raises OptionError if it holds none, or one of another rate or shape; AudioError.
     """
     truth = {}
+    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
     for name in names:
-        path = next((each for suffix in SUFFIXES if (each := folder / f"{name}{suffix}").is_file()), None)
+        path = next((files[f"{name}{suffix}"] for suffix in SUFFIXES if f"{name}{suffix}" in files), None)
         if path is None:
             continue
         stem = read_song(path)

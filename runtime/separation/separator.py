@@ -17,9 +17,10 @@ from runtime.backends import Backend, open_backend
 from runtime.dsp.chunks import ChunkPlan
 from runtime.dsp.views import views_of
 from runtime.engine.manifest import Manifest, read_manifest
+from runtime.engine.stems import stems_of
 from runtime.errors import OptionError
 from runtime.separation.engine_run import EngineRun
-from runtime.separation.stream import SongStream, stems_of
+from runtime.separation.stream import SongStream
 from runtime.separation.timing import StageTimes
 
 Float = NDArray[np.float32]
@@ -64,8 +65,8 @@ class Separator:
 
     @property
     def stems(self) -> list[str]:
-        """The stems it can give: the network's, and "instrumental" where it has vocals."""
-        return stems_of(list(self.manifest.model.stems))
+        """The stems it can give, in lower case: the network's own, then the rest of the song."""
+        return stems_of(self.manifest.stems)
 
     def separate(
         self,
@@ -76,9 +77,10 @@ class Separator:
     ) -> dict[str, Float]:
         """Separate `audio` [c, samples] or [samples] (mono), full scale 1.0, at `sample_rate` Hz.
 
-        Gives `stems` (all of them by default) by name, each of the shape and rate of `audio`. `progress` is called
-        with the chunks done and their number. A mono song goes to a stereo engine as two equal channels, whose mean
-        comes back; the channels of a stereo song go to a mono engine one by one. Raises OptionError, EngineError.
+        Gives `stems` (all of them by default; upper and lower case are the same) by their lower-case names, each of the
+        shape and rate of `audio`. `progress` is called with the chunks done and their number. A mono song goes to a
+        stereo engine as two equal channels, whose mean comes back; the channels of a stereo song go to a mono engine
+        one by one. Raises OptionError, EngineError.
         """
         audio = np.asarray(audio)
         song = audio[None] if audio.ndim == 1 else audio
@@ -120,7 +122,7 @@ class Separator:
         """Separate a song that comes in `blocks` [c, n] of any lengths, full scale 1.0, at `sample_rate` Hz.
 
         Gives `stems` (all of them by default) as soon as they are ready: by name, [c, n] each with one n for all of
-        them, in order, in all as many samples as went in; float32, but for the "instrumental" of float64 blocks. What
+        them, in order, in all as many samples as went in; float32, but for what is left of float64 blocks. What
         is held meanwhile is a few chunks, however long the song. `progress` is called with the song's samples done.
         `channels` is 1 or 2; with `pairs` any number, of which 1 and 2, 3 and 4 and so on are separated as if they were
         songs of their own, an odd last one as a mono song. The separator is in use from the first stems asked for until
@@ -144,7 +146,7 @@ class Separator:
                 yield piece
 
     def _wanted(self, stems: list[str] | None) -> list[str]:
-        wanted = self.stems if stems is None else stems
+        wanted = self.stems if stems is None else list(dict.fromkeys(stem.lower() for stem in stems))
         unknown = [stem for stem in wanted if stem not in self.stems]
         if unknown or not wanted:
             raise OptionError(f"stems {', '.join(unknown) or 'none'}: this engine gives {', '.join(self.stems)}")

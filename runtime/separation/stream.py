@@ -12,19 +12,12 @@ from numpy.typing import NDArray
 from runtime.dsp.chunks import Chunk, ChunkPlan, Cutter, OverlapAdd
 from runtime.dsp.fifo import Fifo
 from runtime.dsp.resampling import Resampler, resampled_length
+from runtime.engine.stems import remainder_of
 from runtime.errors import OptionError
 from runtime.separation.engine_run import EngineRun
 
 Float = NDArray[np.float32]
 Samples = NDArray[np.floating[Any]]
-
-VOCALS = "vocals"
-INSTRUMENTAL = "instrumental"  # the mixture without the vocals
-
-
-def stems_of(network: list[str]) -> list[str]:
-    """The stems that can be had from a network's: its own, and "instrumental" where it has vocals."""
-    return [*network, INSTRUMENTAL] if VOCALS in network and INSTRUMENTAL not in network else network
 
 
 class SongStream:
@@ -38,8 +31,9 @@ class SongStream:
 
     def __init__(self, engine: EngineRun, plan: ChunkPlan, sample_rate: int, channels: int, stems: list[str]) -> None:
         """A song of `channels` at `sample_rate` Hz; `stems` some of `stems_of` the network's."""
-        network = list(engine.manifest.model.stems)
-        needed = {VOCALS if stem == INSTRUMENTAL and stem not in network else stem for stem in stems}
+        network = engine.manifest.stems
+        self._remainder = remainder_of(network) if set(stems) - set(network) else None
+        needed = {*stems, *(self._remainder or ())}
         self._network = [stem for stem in network if stem in needed]
         self._rows = [network.index(stem) for stem in self._network]
         self._stems = stems
@@ -51,7 +45,7 @@ class SongStream:
         self._cutter = Cutter(plan)
         self._sum = OverlapAdd(plan)
         self._back = Resampler(self._rate, sample_rate, (len(self._network), channels))
-        self._song = Fifo() if set(stems) - set(network) else None  # what the instrumental is made of
+        self._song = Fifo() if self._remainder is not None else None  # what the stem is taken from
         self._samples = 0  # of the song, so far
 
     def chunks(self, samples: int) -> int:
@@ -100,8 +94,9 @@ class SongStream:
     def _named(self, waves: Float) -> dict[str, Samples]:
         """The network's stems, [s, c, n] -> those that are wanted, by name."""
         stems: dict[str, Samples] = dict(zip(self._network, waves, strict=True))
-        if self._song is not None:
-            stems[INSTRUMENTAL] = self._song.take(waves.shape[-1]) - stems[VOCALS]
+        if self._song is not None and self._remainder is not None:
+            name, stem = self._remainder
+            stems[name] = self._song.take(waves.shape[-1]) - stems[stem]
         return {stem: stems[stem] for stem in self._stems}
 
 

@@ -43,7 +43,7 @@ def test_writes_both_stems_in_the_song_s_own_terms(run, tmp_path, capsys, channe
 )
 def test_options_choose_stems_folder_and_form(run, tmp_path, args, name, form):
     song("a.flac")
-    assert run("a.flac", "-o", "out/deep", "--stems", "instrumental,instrumental", *args) == 0
+    assert run("a.flac", "-o", "out/deep", "--stems", "instrumental, Instrumental", *args) == 0
     assert [path.name for path in (tmp_path / "out" / "deep").iterdir()] == [name]
     found = soundfile.info(tmp_path / "out" / "deep" / name)
     assert (found.format, found.subtype) == form

@@ -40,6 +40,11 @@ def test_a_file_of_ones_own_comes_before_a_recipe(tmp_path: Path, monkeypatch: p
         read_settings("none")
 
 
+def test_stem_names_are_in_lower_case() -> None:
+    settings = settings_of({"training": {"target_instrument": "Vocals"}, "data": {"sources": ["Vocals", "Other"]}}, "")
+    assert (settings.model.stems, settings.data.sources) == (("vocals",), ("vocals", "other"))
+
+
 def test_samples_are_whole_hops() -> None:
     settings = settings_of({"data": {"seconds": 1.2345}}, "")
     assert settings.samples % 441 == 0 and abs(settings.samples / 44100 - 1.2345) < 441 / 44100

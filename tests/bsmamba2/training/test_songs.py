@@ -43,6 +43,12 @@ def test_the_accompaniment_is_the_sum_of_all_but_vocals_and_mixture(tmp_path: Pa
     np.testing.assert_allclose(mono, found.mean(axis=0, keepdims=True), atol=1e-6)
 
 
+def test_files_may_be_written_with_capitals(tmp_path: Path) -> None:
+    write_stems(tmp_path / "a", ("Vocals", "DRUMS"), seed=1)
+    (song,) = find_songs(tmp_path, ["vocals", "drums"], RATE)
+    assert song.stems["drums"].files == (tmp_path / "a" / "DRUMS.wav",)
+
+
 def test_past_the_end_there_is_silence(tmp_path: Path) -> None:
     write_stems(tmp_path / "a", ("vocals",), seed=1, seconds=1)
     read = find_songs(tmp_path, ["vocals"], RATE)[0].stems["vocals"].read(RATE - 10, 30, 2)

@@ -118,6 +118,16 @@ def test_a_file_of_all_but_the_vocals_is_not_counted_twice(tmp_path: Path) -> No
     )
 
 
+def test_what_is_left_of_the_song_is_the_mixture_minus_the_stem(tmp_path: Path) -> None:
+    """For engines of one stem; files may be written with capitals."""
+    write(tmp_path / "song", Mixture=noise(seed=3), Drums=noise(seed=0), Instrumental=noise(seed=1))
+    truth = read_track(find_tracks(tmp_path)[0], ["drums", "no_drums", "instrumental", "vocals"])
+    np.testing.assert_array_equal(truth.stems["drums"], noise(seed=0))
+    np.testing.assert_allclose(truth.stems["no_drums"], noise(seed=3) - noise(seed=0), atol=1e-6)
+    np.testing.assert_array_equal(truth.stems["instrumental"], noise(seed=1))
+    np.testing.assert_allclose(truth.stems["vocals"], noise(seed=3) - noise(seed=1), atol=1e-6)
+
+
 def test_songs_that_cannot_be_judged_are_named(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="holds no songs"):
         find_tracks(tmp_path)

@@ -54,7 +54,7 @@ def test_how_much_may_change(precision, most):
 
 
 def test_true_stems_are_found_by_their_names(tmp_path):
-    for name in ("vocals.flac", "drums.wav", "other.wav"):
+    for name in ("Vocals.FLAC", "drums.wav", "other.wav"):  # upper and lower case are the same
         soundfile.write(tmp_path / name, SONG.audio.T, 44100)
     found = read_true_stems(tmp_path, SONG, ["vocals", "drums", "bass"])
     assert list(found) == ["vocals", "drums"]

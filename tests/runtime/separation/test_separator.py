@@ -63,7 +63,33 @@ def test_several_stems_keep_their_order_and_names():
     np.testing.assert_allclose(stems["rest"], 0.7 * song, atol=1e-5)
     np.testing.assert_allclose(stems["drums"], 0.1 * song, atol=1e-5)
     np.testing.assert_allclose(stems["instrumental"], 0.8 * song, atol=1e-5)
-    assert separator_of((0.5,), stems=["drums"]).stems == ["drums"]
+
+
+@pytest.mark.parametrize(
+    ("network", "given"),
+    [
+        (["vocals"], ["vocals", "instrumental"]),
+        (["Vocals"], ["vocals", "instrumental"]),
+        (["Instrumental"], ["instrumental", "vocals"]),
+        (["drums"], ["drums", "no_drums"]),
+        (["Vocals", "Instrumental"], ["vocals", "instrumental"]),
+        (["Drums", "VOCALS"], ["drums", "vocals", "instrumental"]),
+        (["drums", "bass"], ["drums", "bass"]),
+    ],
+)
+def test_stems_have_the_usual_names_and_the_rest_of_the_song_has_one(network, given):
+    gains = (0.25, 0.5)[: len(network)]
+    separator = separator_of(gains, stems=network)
+    assert separator.stems == given
+    song = noise(2, 3000)
+    stems = separator.separate(song, 44100)
+    for name, gain in zip(given, gains, strict=False):
+        np.testing.assert_allclose(stems[name], gain * song, atol=1e-5)
+    for rest in given[len(network) :]:
+        taken = gains[given.index("vocals")] if rest == "instrumental" else gains[0]
+        np.testing.assert_allclose(stems[rest], (1 - taken) * song, atol=1e-5)
+        alone = separator.separate(song, 44100, stems=[rest.upper()])  # asked for alone, in other letters
+        np.testing.assert_array_equal(alone[rest], stems[rest])
 
 
 def test_chunks_go_to_the_engine_in_batches_and_progress_is_told():
