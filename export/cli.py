@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 
 from bsmamba2.errors import BsmambaError
 from runtime.command import Version, run_command
+from runtime.engine.content import what_instead
 from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
 
@@ -107,7 +108,7 @@ def export(
     if inspect is not None:
         from export.plan.inspect_engine import inspect_engine
 
-        print(inspect_engine(_name(inspect), layers))
+        print(inspect_engine(_engine_name(inspect), layers))
         return
     # PyTorch takes seconds to import: not before the options are known to be readable.
     from export.plan.build import plan_build
@@ -118,7 +119,7 @@ def export(
         from export.plan.rebuild import rebuild_engine
 
         with _reporting(start) as (report, progress):
-            done = rebuild_engine(_name(rebuild), trt, wanted, workspace, timing_cache, report, progress)
+            done = rebuild_engine(_engine_name(rebuild), trt, wanted, workspace, timing_cache, report, progress)
         _tell(done, start, rebuilt=True)
         return
 
@@ -191,6 +192,14 @@ def _name(output: Path) -> Path:
     if name.name in ("", "..") or name.is_dir():
         raise OptionError(f"{output}: is a folder: expected the name of an engine, such as engines/vocals")
     return name
+
+
+def _engine_name(path: Path) -> Path:
+    """The name of an engine that is there already. Raises OptionError for a file that cannot be one."""
+    instead = what_instead(path) if path.is_file() and path.suffix != ".json" else None
+    if instead is not None:
+        raise OptionError(f"{path}: {instead}")
+    return _name(path)
 
 
 @contextmanager

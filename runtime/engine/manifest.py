@@ -11,6 +11,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from runtime.engine.content import EXPECTED, is_onnx, mismatch, onnx_metadata, what_instead
 from runtime.engine.manifest_fields import REMEDY, read_fields
 from runtime.errors import ManifestError
 
@@ -197,39 +198,53 @@ def read_manifest(engine: Path) -> Manifest:
     """The manifest beside `engine`, after checking that it describes this very file. Raises ManifestError."""
     if not engine.is_file():
         found = "does not exist" if not engine.exists() else "is a folder" if engine.is_dir() else "is not a file"
-        raise ManifestError(f"{engine}: {found}: expected an engine written by bsm-export (NAME.onnx or NAME.plan)")
+        graph = engine.with_name(f"{engine.name}.onnx")
+        raise ManifestError(f"{engine}: {found}: {f'give {graph}' if graph.is_file() else EXPECTED}")
     path = manifest_path(engine)
     if path == engine:
         raise ManifestError(f"{engine}: is a manifest: give the engine beside it (NAME.onnx or NAME.plan)")
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_JSON_BYTES + 1)
-        text = raw.decode("utf-8")
-    except FileNotFoundError as error:
-        raise ManifestError(
-            f"{engine}: its manifest {path.name} is missing: copy it beside the engine, or {REMEDY}"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read ({error}): {REMEDY}") from error
-    if len(raw) > MAX_JSON_BYTES:
-        raise ManifestError(f"{path}: larger than {MAX_JSON_BYTES} bytes, no manifest is: {REMEDY}")
-    manifest = Manifest.from_json(text, str(path))
+    manifest = Manifest.from_json(_text(engine, path), str(path))
     is_plan = engine.suffix.lower() == ".plan"
     described = (manifest.plan.file if manifest.plan else None) if is_plan else manifest.onnx
     if described is None:
+        _require_engine(engine)
         raise ManifestError(f"{path}: describes no {engine.suffix} file: {_remedy(is_plan, engine)}")
-    size = engine.stat().st_size
-    if size != described.bytes:
-        cut = "cut short" if size < described.bytes else "replaced"
-        raise ManifestError(
-            f"{engine}: has {size} bytes, {path.name} says {described.bytes}: it was {cut}; {_remedy(is_plan, engine)}"
-        )
-    if described.sha256 != sha256_of(engine):
-        raise ManifestError(
-            f"{engine}: is not the file {path.name} describes (sha256 differs): it was edited or mixed up with "
-            f"another; {_remedy(is_plan, engine)}"
-        )
+    if engine.stat().st_size != described.bytes or described.sha256 != sha256_of(engine):
+        _require_engine(engine)
+        reason = mismatch(engine, path.name, described.bytes, METADATA_KEY, manifest.inside_onnx())
+        raise ManifestError(f"{engine}: {reason}: copy the right files again, or {_remedy(is_plan, engine)}")
     return manifest
+
+
+def _text(engine: Path, path: Path) -> str:
+    """The content of `path`, the manifest of `engine`."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_JSON_BYTES + 1)
+        text = raw.decode("utf-8-sig")  # some editors put a mark before UTF-8
+    except FileNotFoundError as error:
+        _require_engine(engine)
+        if is_onnx(engine) and onnx_metadata(engine, METADATA_KEY) is None:
+            raise ManifestError(
+                f"{engine}: is an ONNX model that bsm-export did not write, or was cut short: {EXPECTED}"
+            ) from error
+        raise ManifestError(
+            f"{engine}: its manifest {path.name} is missing: copy it beside the engine, or {REMEDY}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: is not UTF-8 text: copy it again, or {REMEDY}") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror or error}): {REMEDY}") from error
+    if len(raw) > MAX_JSON_BYTES:
+        raise ManifestError(f"{path}: is larger than {MAX_JSON_BYTES} bytes, so it is not a manifest: {REMEDY}")
+    return text
+
+
+def _require_engine(path: Path) -> None:
+    """Raise ManifestError, saying what it is, for a file that cannot be an engine."""
+    instead = what_instead(path)
+    if instead is not None:
+        raise ManifestError(f"{path}: {instead}")
 
 
 def _remedy(is_plan: bool, engine: Path) -> str:
