@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningDataModule, Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
-from bsmamba2.errors import DataError
+from bsmamba2.errors import ConfigError, DataError
 from bsmamba2.training.averaging import Averaging
 from bsmamba2.training.log import EpochLog
 from bsmamba2.training.mixtures import AlignedSegments, Draws, Example, Mixing, RandomMixtures
@@ -57,8 +58,8 @@ class Songs(LightningDataModule):
         valid = folders[0][1]
         if not valid:
             raise DataError(
-                f"{self._folders[0]}: expected a folder `valid`, or MUSDB18's validation songs in `train`: the first "
-                "--data validates"
+                f"{self._folders[0]}: has no songs to validate on: expected a folder valid/, or MUSDB18's validation "
+                "songs in train/ (validation uses the first --data)"
             )
         self._valid = AlignedSegments(valid, self._salient(valid, model.stems[0]), *shape, data.valid, seed)
 
@@ -87,7 +88,8 @@ class Songs(LightningDataModule):
         )
         if not found:
             raise DataError(
-                f"{songs[0].folder.parent}: in no song is {name!r} loud enough for {self._settings.data.seconds} s"
+                f"{songs[0].folder.parent}: no song has {self._settings.data.seconds} s of loud enough {name!r}: add "
+                "songs, or use shorter data.seconds"
             )
         return found
 
@@ -97,40 +99,49 @@ def train(
 ) -> Path:
     """Train and return the averaged weights' file. `output` also gets checkpoints, log.csv and TensorBoard's events.
 
-    Raises DataError when the songs cannot be used, when `output` holds a training that `resume` does not ask to go on
-    with, or none where it does.
+    Raises ConfigError for hardware that is not there; DataError when the songs cannot be used, when `output` holds a
+    training and `resume` is false, or holds none and `resume` is true.
     """
     last = output / LAST
     if last.exists() and not resume:
-        raise DataError(f"{output}: holds a training: go on with it (--resume) or name another folder")
+        raise DataError(f"{output}: holds a training: continue it with --resume, or choose another folder with -o")
     if resume and not last.exists():
-        raise DataError(f"{output}: holds no {LAST} to go on from: leave out --resume")
+        raise DataError(f"{output}: has no {LAST} to continue from: leave out --resume")
     output.mkdir(parents=True, exist_ok=True)
     seed_everything(settings.training.seed, verbose=False)
     module = Separation(settings, machine.compiled)
     songs = Songs(settings, folders, output / "salient.json", machine.workers)
-    songs.setup("fit")  # what is wrong with the songs is said before anything else starts
-    trainer = Trainer(
-        accelerator=machine.accelerator,
-        devices=machine.devices,
-        num_nodes=machine.nodes,
-        precision=settings.training.precision,  # type: ignore[arg-type]
-        max_epochs=settings.training.epochs,
-        accumulate_grad_batches=settings.training.accumulate,
-        gradient_clip_val=settings.training.clip,
-        callbacks=_callbacks(settings, output),
-        logger=TensorBoardLogger(output, name="", version="events"),
-        log_every_n_steps=10,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-    )
+    songs.setup("fit")  # unusable songs are reported before anything else starts
+    trainer = _trainer(settings, output, machine)
     trainer.fit(module, songs, ckpt_path=last if resume else None, weights_only=True)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
         save_checkpoint(load_checkpoint(last, weights="ema").model(), weights)
     return weights
+
+
+def _trainer(settings: TrainingSettings, output: Path, machine: Machine) -> Trainer:
+    """Raises ConfigError for hardware that is not there."""
+    try:
+        return Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            num_nodes=machine.nodes,
+            precision=settings.training.precision,  # type: ignore[arg-type]
+            max_epochs=settings.training.epochs,
+            accumulate_grad_batches=settings.training.accumulate,
+            gradient_clip_val=settings.training.clip,
+            callbacks=_callbacks(settings, output),
+            logger=TensorBoardLogger(output, name="", version="events"),
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError(f"--accelerator {machine.accelerator}, --devices {machine.devices}: {reason}") from error
 
 
 def _callbacks(settings: TrainingSettings, output: Path) -> list[Callback]:

@@ -21,6 +21,7 @@ from bsmamba2.training.activity import salient_starts
 SUFFIXES = (".wav", ".flac", ".ogg")
 ACCOMPANIMENT = "accompaniment"  # where a song has no file of this name, the sum of all its stems but the vocals
 NOT_STEMS = ("mixture",)
+LAYOUT = "--data must hold train/<song>/ and valid/<song>/, each with a file per stem, such as train/song/vocals.wav"
 
 # The 14 songs of MUSDB18's `train` that validate, by musdb's own list.
 MUSDB_VALID = (
@@ -69,10 +70,10 @@ class Song:
 def find_songs(folder: Path, stems: Sequence[str], sample_rate: int) -> list[Song]:
     """The songs in `folder`, by name, each with all of `stems`. Raises DataError on the first that lacks one."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder: expected one that holds a folder for each song")
+        raise DataError(f"{folder}: not a folder: {LAYOUT}")
     songs = [_song(child, stems, sample_rate) for child in sorted(folder.iterdir()) if child.is_dir()]
     if not songs:
-        raise DataError(f"{folder}: holds no songs: expected <song>/{stems[0]}.wav and so on, a folder for each song")
+        raise DataError(f"{folder}: holds no folders of songs: {LAYOUT}")
     return songs
 
 
@@ -102,7 +103,7 @@ def _song(folder: Path, names: Sequence[str], sample_rate: int) -> Song:
         if not parts:
             found = ", ".join(files) or "no audio"
             raise DataError(
-                f"{folder}: has no stem {name!r}: expected {', '.join(names)} as WAV, FLAC or Ogg, found {found}"
+                f"{folder}: has no stem {name!r} (found: {found}): expected {', '.join(names)} as WAV, FLAC or Ogg"
             )
         stems[name] = Stem(tuple(parts), _common_length(parts, sample_rate))
     return Song(folder, stems)
@@ -117,7 +118,7 @@ def _common_length(files: Iterable[Path], sample_rate: int) -> int:
             raise DataError(f"{path}: cannot be read ({error})") from error
         if info.samplerate != sample_rate:
             raise DataError(
-                f"{path}: {info.samplerate} Hz: expected {sample_rate} Hz, the network's rate; resample it first"
+                f"{path}: {info.samplerate} Hz: expected {sample_rate} Hz, the network's sample rate: resample it first"
             )
         lengths.append(info.frames)
     return min(lengths)

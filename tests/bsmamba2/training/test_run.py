@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from bsmamba2.checkpoint import load_checkpoint
-from bsmamba2.errors import DataError
+from bsmamba2.errors import ConfigError, DataError
 from bsmamba2.networks import model
 from bsmamba2.training.mixtures import Example
 from bsmamba2.training.module import Separation
@@ -148,7 +148,7 @@ def test_an_output_that_holds_a_training_is_kept(songs: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match="--resume"):
         train(tiny(), [songs], tmp_path, CPU)
     assert (tmp_path / "last.ckpt").read_bytes() == b"hours of work"
-    with pytest.raises(DataError, match=r"holds no last\.ckpt"):
+    with pytest.raises(DataError, match=r"has no last\.ckpt"):
         train(tiny(), [songs], tmp_path / "elsewhere", CPU, resume=True)
 
 
@@ -167,3 +167,8 @@ def test_a_step_of_the_published_network() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"one step: {time.perf_counter() - start:.0f} s, {peak:.1f} GB of memory")
     assert torch.isfinite(loss)
+
+
+def test_hardware_that_is_not_there_is_named(songs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--accelerator nothing"):
+        train(tiny(), [songs], tmp_path, Machine("nothing"))

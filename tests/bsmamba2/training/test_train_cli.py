@@ -56,6 +56,28 @@ def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(songs: Path, t
     assert [line[:2] + line[3:] for line in logs[0]] == [line[:2] + line[3:] for line in logs[1]]
 
 
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_the_help(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code([option]) == 0
+    assert "--resume" in capsys.readouterr().out
+
+
+def test_debug_shows_a_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ["--config", "none.yaml", "--data", "x", "-o", "x"]
+    assert exit_code([*args, "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+    def broken(name: str) -> None:
+        raise ZeroDivisionError("for a test")
+
+    monkeypatch.setattr("bsmamba2.training.settings.read_settings", broken)
+    assert exit_code(args) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" not in err and "ZeroDivisionError: for a test" in err and "--debug" in err
+    assert exit_code([*args, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["--version"]) == 0
     assert capsys.readouterr() == (f"bsm-train {version('bsmamba2')}\n", "")
@@ -65,10 +87,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("args", "message"),
     [
         (["--config", "demo", "-o", "out"], "Missing option '--data' (see bsm-train --help)"),
-        (["--config", "demo", "--data", "none", "-o", "out"], "none/train: is no folder"),
+        (
+            ["--config", "demo", "--data", "none", "-o", "out"],
+            "none/train: not a folder: --data must hold train/<song>/",
+        ),
         (["--config", "none.yaml", "--data", "none", "-o", "out"], "none.yaml: no such file"),
         (["--config", "demo", "--data", "none", "-o", "out", "--epochs", "0"], "Invalid value for '--epochs'"),
-        (["--config", "demo", "--data", "none", "-o", "out", "--resume"], "out: holds no last.ckpt"),
+        (["--config", "demo", "--data", "none", "-o", "out", "--resume"], "out: has no last.ckpt"),
         (["--config", "demo", "--data", "none", "-o", "/dev/null"], "/dev/null"),
     ],
 )
