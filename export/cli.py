@@ -22,19 +22,25 @@ from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
 
 if TYPE_CHECKING:
+    from bsmamba2.config import StftConfig
     from export.engine import Exported
 
 DEFAULT_SECONDS = 8.0  # the length the published networks were trained on
+MOST_SECONDS = 600
 DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 4}  # a plan reserves GPU memory for the largest batch
 
 OF_A_PLAN = {"compute_capability", "workspace", "timing_cache"}
-GO_WITH = {"inspect": {"layers"}, "rebuild": {"trt", *OF_A_PLAN}}  # what asks for one thing only -> its options
+GO_WITH = {"inspect": {"layers"}, "rebuild": {"trt", *OF_A_PLAN}}  # option that needs no --ckpt -> others it allows
+BF16_NOTE = (
+    "note: --precision bf16 without --trt: this engine will not run on a CPU, and ONNX Runtime may lack operators for "
+    "it on a GPU: add --trt for a TensorRT plan, or use --precision fp16 or fp32"
+)
 
 app = typer.Typer(add_completion=False)
 
 
 class ExportCommand(TyperCommand):
-    """Lets --trt stand alone, for --trt auto."""
+    """Allows --trt without a value, for --trt auto."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for i, arg in enumerate(args):
@@ -44,73 +50,79 @@ class ExportCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-CKPT = "Checkpoint: official Lightning file, MSST file, safetensors, state_dict; or 'demo', 'demo-roformer'."
-TRT = "Build a TensorRT plan, too; 'auto' (or nothing) takes what is installed."
-CAPABILITY = "GPU a TensorRT-RTX plan is for, as 8.9; repeatable."
-PROBE = "Let the engine give what it computes on the way, too, for bsm-parity."
-REFERENCE = "Write NAME.npz, what PyTorch computes stage by stage, for bsm-parity."
-FRAMES = "STFT frames of a chunk; MIN:OPT:MAX for an engine of any length between."
+CKPT = "Checkpoint: official Lightning file, MSST file, safetensors or state_dict; or 'demo', 'demo-roformer'."
+WEIGHTS = "Weights to use if the checkpoint has several copies: raw, ema, or their key."
+TRT = "Also build a TensorRT plan; 'auto' (or no value) uses the TensorRT that is installed."
+CAPABILITY = "Compute capability of a GPU that a TensorRT-RTX plan is for, such as 8.9. May be given several times."
+PROBE = "Also output intermediate results, for bsm-parity."
+REFERENCE = "Also write NAME.npz, PyTorch's results stage by stage, for bsm-parity."
+FRAMES = "STFT frames per chunk; MIN:OPT:MAX for variable-length input."
+OUTPUT = "Name of the engine to write."
+REBUILD = "Build NAME.plan again from NAME.onnx, without a checkpoint."
 
 
-@app.command(cls=ExportCommand)
+@app.command(cls=ExportCommand, context_settings={"allow_extra_args": True})
 def export(
     ctx: typer.Context,
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Configuration, if not in the checkpoint.")
+        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
     ] = None,
-    weights: Annotated[str, typer.Option(metavar="raw|ema", help="Which weights of a Lightning file.")] = "raw",
+    weights: Annotated[str, typer.Option(metavar="raw|ema|KEY", help=WEIGHTS)] = "raw",
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="NAME", help="Engine to write.", show_default="engines/<checkpoint>"),
+        Path | None, typer.Option("-o", "--output", metavar="NAME", help=OUTPUT, show_default="engines/<checkpoint>")
     ] = None,
     frames: Annotated[str | None, typer.Option(metavar="N|MIN:OPT:MAX", help=FRAMES)] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Length of a chunk, instead of --frames.", show_default="8")
+        float | None, typer.Option(help="Chunk length in seconds, instead of --frames.", show_default="8")
     ] = None,
-    batch_min: Annotated[int, typer.Option(help="Fewest chunks the engine takes at a time.")] = 1,
+    batch_min: Annotated[int, typer.Option(help="Smallest batch size, in chunks.")] = 1,
     batch_opt: Annotated[
-        int | None, typer.Option(help="Chunks a plan is tuned for.", show_default="--batch-min")
+        int | None, typer.Option(help="Batch size that a plan is tuned for.", show_default="--batch-min")
     ] = None,
     batch_max: Annotated[
-        int | None, typer.Option(help="Most chunks the engine takes at a time.", show_default="8, with --trt 4")
+        int | None, typer.Option(help="Largest batch size, in chunks.", show_default="8, with --trt 4")
     ] = None,
-    precision: Annotated[str, typer.Option(metavar="|".join(PRECISIONS), help="Types inside the engine.")] = "fp32",
-    scan: Annotated[str, typer.Option(metavar="|".join(SCANS), help="Form of the scan in the graph.")] = "chunked",
+    precision: Annotated[str, typer.Option(metavar="|".join(PRECISIONS), help="Numeric precision.")] = "fp32",
+    scan: Annotated[str, typer.Option(metavar="|".join(SCANS), help="Form of Mamba2's scan in the graph.")] = "chunked",
     target: Annotated[
         str | None,
-        typer.Option(metavar="|".join(TARGETS), help="What the graph is laid out for.", show_default="cpu, --trt: gpu"),
+        typer.Option(
+            metavar="|".join(TARGETS), help="Hardware to optimise the graph for.", show_default="cpu, with --trt gpu"
+        ),
     ] = None,
     trt: Annotated[str | None, typer.Option("--trt", metavar="[auto|tensorrt|tensorrt-rtx]", help=TRT)] = None,
     compute_capability: Annotated[list[str] | None, typer.Option(metavar="X.Y", help=CAPABILITY)] = None,
     workspace: Annotated[
-        float | None, typer.Option(metavar="GB", help="Memory a plan's layers may use.", show_default="TensorRT's")
+        float | None, typer.Option(metavar="GB", help="GPU memory for a plan's workspace.", show_default="TensorRT's")
     ] = None,
     timing_cache: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Timings kept between builds (full TensorRT).")
+        Path | None, typer.Option(metavar="PATH", help="File that keeps timings between builds (full TensorRT).")
     ] = None,
     probe: Annotated[bool, typer.Option("--probe", help=PROBE)] = False,
     reference: Annotated[bool, typer.Option("--reference", help=REFERENCE)] = False,
-    rebuild: Annotated[
-        Path | None, typer.Option(metavar="NAME", help="Build NAME.plan again from NAME.onnx, without a checkpoint.")
-    ] = None,
+    rebuild: Annotated[Path | None, typer.Option(metavar="NAME", help=REBUILD)] = None,
     inspect: Annotated[
-        Path | None, typer.Option(metavar="NAME", help="Show what the engine NAME holds, and do nothing else.")
+        Path | None, typer.Option(metavar="NAME", help="Describe the files of the engine NAME and exit.")
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="With --inspect: every node.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="With --inspect: list every node.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
     version: Version = False,
 ) -> None:
-    """Turn a checkpoint into NAME.onnx, NAME.json and, with --trt, NAME.plan, checked against PyTorch."""
+    """Export a checkpoint to NAME.onnx and NAME.json (with --trt also NAME.plan), checked against PyTorch."""
+    if ctx.args:
+        raise OptionError(f"{ctx.args[0]}: give the checkpoint with --ckpt: bsm-export --ckpt {ctx.args[0]}")
     if sum(each is not None for each in (ckpt, rebuild, inspect)) != 1:
-        raise OptionError("expected one of --ckpt PATH, --rebuild NAME, --inspect NAME")
+        raise OptionError("give one of --ckpt PATH, --rebuild NAME, --inspect NAME")
     _check_belonging(ctx)
     if inspect is not None:
         from export.plan.inspect_engine import inspect_engine
 
         print(inspect_engine(_engine_name(inspect), layers))
         return
-    # PyTorch takes seconds to import: not before the options are known to be readable.
+    if precision == "bf16" and trt is None and ckpt is not None:
+        print(f"bsm-export: {BF16_NOTE}", file=sys.stderr)
+    # PyTorch takes seconds to import: not before the options are parsed.
     from export.plan.build import plan_build
 
     start = time.perf_counter()
@@ -130,15 +142,15 @@ def export(
     from export.proof.torch_backend import use_threads
 
     use_threads()
-    assert ckpt is not None  # noqa: S101 - one of the three was given
+    assert ckpt is not None  # noqa: S101 - exactly one of the three was given
     checkpoint = load_checkpoint(ckpt, config, weights)
     stft = checkpoint.config.stft
-    lengths = _frames(frames, seconds, stft.sample_rate, stft.hop_length)
+    lengths = _frames(frames, seconds, stft)
     most = DEFAULT_BATCH_MAX.get(target, 1) if batch_max is None else batch_max
     batch = Range(batch_min, batch_min if batch_opt is None else batch_opt, most)
     name = _name(output if output is not None else Path("engines") / checkpoint.path.stem)
 
-    print(f"{ckpt}: {checkpoint.layout} checkpoint, {checkpoint.weights} weights")
+    print(f"{ckpt}: {checkpoint.layout}, {checkpoint.weights} weights")
     for note in checkpoint.notes:
         print(f"  {note}")
     with _reporting(start) as (report, progress):
@@ -160,29 +172,35 @@ def export(
 
 
 def _check_belonging(ctx: typer.Context) -> None:
-    """Refuse an option that what is asked for would ignore."""
+    """Raise OptionError for an option that would be ignored."""
     given = {name for name in ctx.params if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"}
     for mode, others in GO_WITH.items():
         for name in sorted(given - others - {mode, "debug"}) if mode in given else []:
-            raise OptionError(f"--{name.replace('_', '-')}: does not go with --{mode}: leave it out")
+            raise OptionError(f"--{name.replace('_', '-')}: cannot be used with --{mode}: leave it out")
     if "layers" in given and "inspect" not in given:
-        raise OptionError("--layers: goes with --inspect only")
+        raise OptionError("--layers: needs --inspect NAME")
     for name in sorted(given & OF_A_PLAN) if not given & {"trt", "rebuild"} else []:
-        raise OptionError(f"--{name.replace('_', '-')}: belongs to a plan: add --trt")
+        raise OptionError(f"--{name.replace('_', '-')}: applies to TensorRT plans only: add --trt")
 
 
-def _frames(frames: str | None, seconds: float | None, sample_rate: int, hop_length: int) -> Range:
+def _frames(frames: str | None, seconds: float | None, stft: StftConfig) -> Range:
     if frames is not None and seconds is not None:
-        raise OptionError("--frames and --seconds: give one of them")
+        raise OptionError("--frames and --seconds: give only one of them")
     if frames is None:
+        from export.engine import smallest_frames
+
         wanted = DEFAULT_SECONDS if seconds is None else seconds
-        if not 0 < wanted <= 600:
-            raise OptionError(f"--seconds {wanted}: expected more than 0 and at most 600")
-        count = 1 + round(wanted * sample_rate / hop_length)
+        shortest = (smallest_frames(stft) - 1) * stft.hop_length / stft.sample_rate
+        if not shortest <= wanted <= MOST_SECONDS:
+            raise OptionError(
+                f"--seconds {wanted:g}: must be between {shortest:.2g} and {MOST_SECONDS} (a chunk must be longer than "
+                "half an STFT window)"
+            )
+        count = 1 + round(wanted * stft.sample_rate / stft.hop_length)
         return Range(count, count, count)
     parts = frames.split(":")
     if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise OptionError(f"--frames {frames}: expected a number, or MIN:OPT:MAX, such as 401:801:1601")
+        raise OptionError(f"--frames {frames}: must be a number, or MIN:OPT:MAX such as 401:801:1601")
     numbers = [int(part) for part in parts]
     return Range(*numbers) if len(numbers) == 3 else Range(*numbers * 3)
 
@@ -190,7 +208,7 @@ def _frames(frames: str | None, seconds: float | None, sample_rate: int, hop_len
 def _name(output: Path) -> Path:
     name = output.with_suffix("") if output.suffix in (".onnx", ".plan", ".json") else output
     if name.name in ("", "..") or name.is_dir():
-        raise OptionError(f"{output}: is a folder: expected the name of an engine, such as engines/vocals")
+        raise OptionError(f"{output}: is a folder: give a name in it, such as {output / 'vocals'}")
     return name
 
 
@@ -204,7 +222,7 @@ def _engine_name(path: Path) -> Path:
 
 @contextmanager
 def _reporting(start: float) -> Iterator[tuple[Any, Any]]:
-    """What shows the steps of an export, and the steps of the builder within."""
+    """Functions that show the steps of an export, and the builder's progress."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -226,10 +244,10 @@ def _reporting(start: float) -> Iterator[tuple[Any, Any]]:
 
 
 def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
-    """What was written, in words."""
+    """Print what was written."""
     manifest, parity = done.manifest, done.manifest.parity
     model, frames, batch = manifest.model, manifest.frames, manifest.batch
-    length = f"{frames.opt}" if frames.min == frames.max else f"{frames.min} to {frames.max}, best {frames.opt},"
+    length = f"{frames.opt}" if frames.min == frames.max else f"{frames.min} to {frames.max} (best {frames.opt})"
     print(
         f"{model.kind}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, "
         f"{'stereo' if model.channels == 2 else 'mono'}, stems {', '.join(model.stems)}"
@@ -247,11 +265,11 @@ def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
     if manifest.plan is not None and done.plan is not None:
         plan = manifest.plan
         targets = ", ".join(plan.compute_capabilities)
-        print(f"plan of {plan.flavour} {plan.version} for compute capability {targets}")
+        print(f"plan: {plan.flavour} {plan.version}, for compute capability {targets}")
         if plan.parity is None:
-            print(f"  not run: {done.not_run}; it is built from the graph that passed")
+            print(f"  not run ({done.not_run}); built from the graph that passed the check")
         else:
-            print(f"  run on this GPU: largest error {plan.parity.max_error:.1e} of the peak")
+            print(f"  checked on this GPU: largest error {plan.parity.max_error:.1e} of the peak")
         wrote.append(f"{done.plan} ({done.plan.stat().st_size / 1e6:.1f} MB)")
     if done.reference is not None:
         wrote.append(f"{done.reference} ({done.reference.stat().st_size / 1e6:.1f} MB)")
@@ -260,7 +278,7 @@ def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
 
 def main() -> None:
     for package in ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "yaml"):
-        # Found, not imported: PyTorch takes seconds, and --help needs none of them.
+        # Looked up, not imported: PyTorch takes seconds, and --help needs none of them.
         if (package in sys.modules and sys.modules[package] is None) or find_spec(package) is None:
             print(f"bsm-export: {package} is not installed: pip install 'bsmamba2[export]'", file=sys.stderr)
             sys.exit(2)

@@ -1,4 +1,4 @@
-"""The manifest of an engine about to be written."""
+"""The manifest of an engine that is going to be written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "onnxruntime", "numpy"
 
 
 def model_of(config: ModelConfig, parameters: int) -> m.Model:
-    """A network as a manifest says it; `parameters` is their number, shared ones counted once."""
+    """The `model` entry of a manifest. `parameters` is their number, shared ones counted once."""
     return m.Model(
         kind=config.kind,
         dim=config.dim,
@@ -44,7 +44,7 @@ def describe(
     probes: list[m.Tensor],
     parity: m.Parity,
 ) -> m.Manifest:
-    """Everything but the files themselves, which are not written yet: `onnx` and `plan` are None."""
+    """The manifest without the files, which are not written yet: `onnx` and `plan` are None."""
     config = checkpoint.config
     bins, channels, stems = config.stft.bins, config.channels, config.stems
     length: int | str = frames.opt if frames.min == frames.max else "frames"

@@ -1,6 +1,6 @@
 """`export_engine`: from a checkpoint to NAME.onnx, NAME.json and, for TensorRT, NAME.plan.
 
-Nothing appears under these names unless it computes what PyTorch does.
+Files appear under these names only if the engine computes what PyTorch does.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from export.graph.check_graph import check_graph
 from export.graph.to_onnx import to_onnx
 from export.plan.build import NO_PROBES, Build, Progress
 from export.plan.checked import build_checked
-from export.proof.record import recorded_wave
 from export.proof.reference import reference_of
-from export.proof.verify import TOLERANCES, record, verify
+from export.proof.signal import signal_wave
+from export.proof.verify import TOLERANCES, expected_stems, verify
 from runtime.engine.manifest import METADATA_KEY, SCANS, TARGETS, Range, probe_tensors
 from runtime.parity.reference import write_reference
 
 BATCH = Range(1, 1, 8)
 MAX_BATCH = 64
 MAX_FRAMES = 100_000
-PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes: more does not fit one ONNX file
+PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes of weights that fit into one ONNX file
 
 
 def only(size: int) -> Range:
-    """The range of one size."""
+    """The range that allows one size only."""
     return Range(size, size, size)
 
 
@@ -54,13 +54,13 @@ def export_engine(
     """Write `name`.onnx, `name`.json and, given a `build`, `name`.plan.
 
     The engine takes chunks of `frames` STFT frames, `batch` of them at a time. `precision` ("fp32", "fp16", "bf16")
-    is that of the types inside; input and output stay float32. `scan` is one of `runtime.engine.manifest.SCANS`,
-    `target` ("cpu", "gpu") the hardware the graph is optimised for. With `probe` the engine also outputs intermediate
-    results; with `reference` `name`.npz holds what PyTorch computes. Both are for a comparison stage by stage.
+    is used inside; input and output stay float32. `scan` is one of `runtime.engine.manifest.SCANS`, `target` ("cpu",
+    "gpu") the hardware the graph is optimised for. With `probe` the engine also outputs intermediate results; with
+    `reference` PyTorch's results go to `name`.npz. Both are for a comparison stage by stage.
 
-    `report` is called with the name of each step as it begins, `progress` with the builder's. Raises ExportError, and
-    leaves what stood under these names before, when the graph breaks the contract, its output differs from PyTorch's or
-    no plan can be built.
+    `report` is called with the name of each step as it begins, `progress` with the steps of the builder. Raises
+    ExportError when the graph breaks the engine contract, its output differs from PyTorch's or no plan can be built;
+    earlier files of these names are then kept.
     """
     config = checkpoint.config
     _check_options(checkpoint, frames, batch, precision, scan, target)
@@ -72,7 +72,7 @@ def export_engine(
         model_entry = model_of(config, sum(parameter.numel() for parameter in model.parameters()))
         length = frames.opt if frames.min == frames.max else "frames"
         probes = probe_tensors(model_entry, length) if probe else []
-        report("tracing it into a graph")
+        report("tracing the network into an ONNX graph")
         graph = to_onnx(model, frames, precision, scan, target, [each.name for each in probes])
         report("checking the graph")
         check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems), precision, scan, probes)
@@ -80,14 +80,14 @@ def export_engine(
         onnx.save(graph, part)
         stages = None
         if reference:
-            report("PyTorch stage by stage on the recorded input")
-            stages = reference_of(model, checkpoint, recorded_wave(config.stft, config.channels, frames.opt))
+            report("running PyTorch stage by stage on the test signal")
+            stages = reference_of(model, checkpoint, signal_wave(config.stft, config.channels, frames.opt))
             write_reference(folder / finals.reference.name, stages)
-        recorded = record(model, frames, report, stages)
+        expected = expected_stems(model, frames, report, stages)
         parity = verify(
             model,
             part,
-            recorded,
+            expected,
             frames=frames,
             batch_max=batch.max,
             precision=precision,
@@ -112,8 +112,8 @@ def export_engine(
         not_run = ""
         if build is not None:
             plan = folder / finals.plan.name
-            manifest, not_run = build_checked(manifest, part, plan, build, recorded, report, progress)
-        report("writing")
+            manifest, not_run = build_checked(manifest, part, plan, build, expected, report, progress)
+        report("writing the files")
         put_in_place(manifest, folder, finals)
     return Exported(
         finals.onnx,
@@ -127,28 +127,31 @@ def export_engine(
 
 def _check_options(checkpoint: Checkpoint, frames: Range, batch: Range, precision: str, scan: str, target: str) -> None:
     least = smallest_frames(checkpoint.config.stft)
-    if not least <= frames.min <= frames.opt <= frames.max <= MAX_FRAMES:
+    for size in (frames.min, frames.opt, frames.max):
+        if not least <= size <= MAX_FRAMES:
+            raise ExportError(
+                f"--frames {size}: must be between {least} and {MAX_FRAMES} (a chunk must be longer than half an STFT "
+                "window)"
+            )
+    if not frames.min <= frames.opt <= frames.max:
+        raise ExportError(f"--frames {frames.min}:{frames.opt}:{frames.max}: MIN:OPT:MAX must be in ascending order")
+    for option, size in (("--batch-min", batch.min), ("--batch-opt", batch.opt), ("--batch-max", batch.max)):
+        if not 1 <= size <= MAX_BATCH:
+            raise ExportError(f"{option} {size}: must be between 1 and {MAX_BATCH}")
+    if not batch.min <= batch.opt <= batch.max:
         raise ExportError(
-            f"{_words(frames)} frames: expected {least}, whose chunk is longer than n_fft / 2, to {MAX_FRAMES}"
-        )
-    if not 1 <= batch.min <= batch.opt <= batch.max <= MAX_BATCH:
-        raise ExportError(
-            f"a batch of {_words(batch)}: expected --batch-min <= --batch-opt <= --batch-max, from 1 to {MAX_BATCH}"
+            f"--batch-min {batch.min}, --batch-opt {batch.opt}, --batch-max {batch.max}: must be in ascending order"
         )
     for option, value, known in (("precision", precision, tuple(TOLERANCES)), ("scan", scan, SCANS)):
         if value not in known:
-            raise ExportError(f"--{option} {value}: expected {', '.join(known[:-1])} or {known[-1]}")
+            raise ExportError(f"--{option} {value}: must be {', '.join(known[:-1])} or {known[-1]}")
     if target not in TARGETS:
-        raise ExportError(f"--target {target}: expected {' or '.join(TARGETS)}")
+        raise ExportError(f"--target {target}: must be {' or '.join(TARGETS)}")
     if scan == "unrolled" and frames.min < frames.max:
-        raise ExportError("--scan unrolled: unrolls one length only: give --frames one number, or use --scan chunked")
+        raise ExportError("--scan unrolled: needs chunks of one length: give one number to --frames, or use chunked")
     bytes_needed = 4 * sum(value.numel() for value in checkpoint.state.values())
     if bytes_needed > PROTOBUF_LIMIT:
-        raise ExportError(f"{bytes_needed} bytes of weights: one ONNX file holds at most {PROTOBUF_LIMIT}")
-
-
-def _words(sizes: Range) -> str:
-    return str(sizes.opt) if sizes.min == sizes.max else f"{sizes.min}:{sizes.opt}:{sizes.max}"
+        raise ExportError(f"the weights take {bytes_needed} bytes: an ONNX file holds at most {PROTOBUF_LIMIT}")
 
 
 def smallest_frames(stft: StftConfig) -> int:

@@ -1,7 +1,7 @@
-"""What can go wrong while an engine is made."""
+"""Errors of an export."""
 
 from runtime.errors import SeparationError
 
 
 class ExportError(SeparationError):
-    """No engine was written; the message says why."""
+    """No engine was written. The message says why."""

@@ -1,4 +1,4 @@
-"""The files of an engine: written in a folder beside their final names, which they get when all of them are right."""
+"""The files of an engine: written to a temporary folder, and moved to their final names when all of them are right."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Report = Callable[[str], None]  # called with the name of each step of an export
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The files of a finished export."""
 
     engine: Path
     plan: Path | None
     manifest_path: Path
     manifest: Manifest
     reference: Path | None = None
-    not_run: str = ""  # why the plan was not run, if it was not
+    not_run: str = ""  # why the plan was not run; "" if it was
 
 
 @dataclass(frozen=True)
 class Finals:
-    """The names an engine's files get once all of it is right."""
+    """The final names of an engine's files."""
 
     onnx: Path
     plan: Path
     manifest: Path
     reference: Path
-    moved: tuple[Path, ...]  # those that are written now
+    moved: tuple[Path, ...]  # those that this export writes
 
 
 @contextmanager
 def writing(name: Path, with_plan: bool, with_reference: bool = False) -> Iterator[tuple[Path, Finals]]:
-    """A folder beside `name` for what is not finished. What fails in it becomes one ExportError, and it vanishes."""
+    """A temporary folder beside `name`, removed at the end. An OSError inside becomes an ExportError."""
     suffixes = (".onnx", ".plan", ".json", ".npz")
     graph, plan, manifest, reference = (name.with_name(name.name + suffix) for suffix in suffixes)
     wanted = {graph: True, plan: with_plan, reference: with_reference, manifest: True}
@@ -56,22 +56,22 @@ def writing(name: Path, with_plan: bool, with_reference: bool = False) -> Iterat
 
 
 def described(part: Path) -> EngineFile:
-    """`part` as a manifest names it."""
+    """The entry of `part` for a manifest."""
     return EngineFile(part.name, part.stat().st_size, sha256_of(part))
 
 
 def put_in_place(manifest: Manifest, folder: Path, finals: Finals) -> None:
-    """Write the manifest, then give every finished file in `folder` its final name: all of them or none."""
+    """Write the manifest, then move every finished file in `folder` to its final name: all of them or none."""
     part = folder / finals.manifest.name
     part.write_text(manifest.to_json() + "\n", encoding="utf-8")
     Manifest.from_json(part.read_text(encoding="utf-8"), str(finals.manifest))
     _replace_all({folder / final.name: final for final in finals.moved}, folder)
     if finals.plan not in finals.moved:
-        finals.plan.unlink(missing_ok=True)  # of an earlier engine of this name: the manifest knows it no longer
+        finals.plan.unlink(missing_ok=True)  # belongs to an earlier engine of this name, which is replaced
 
 
 def _replace_all(moves: dict[Path, Path], folder: Path) -> None:
-    """Move every new file to its final name or leave all names as they were: no engine without its manifest."""
+    """Move every new file to its final name, or restore all earlier files: an engine is never without its manifest."""
     earlier: dict[Path, Path] = {}
     try:
         for part, final in moves.items():
@@ -79,7 +79,7 @@ def _replace_all(moves: dict[Path, Path], folder: Path) -> None:
                 earlier[final] = folder / f"earlier-{final.name}"
                 final.replace(earlier[final])
             part.replace(final)
-    except BaseException:  # Ctrl-C, too
+    except BaseException:  # also Ctrl-C
         for part, final in moves.items():
             if not part.exists():
                 final.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from bsmamba2.networks.model import BandSplitSeparator
 from export.engine import export_engine, only
 from export.errors import ExportError
 from export.plan.build import plan_build
-from export.proof.record import pytorch_stems, recorded_mixture
+from export.proof.signal import pytorch_stems, signal_mixture
 from runtime.backends import Backend, open_backend
 from runtime.engine.gpu import Gpu, find_gpu
 from runtime.engine.manifest import FLAVOURS, Range, read_manifest
@@ -53,7 +53,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def recorded(checkpoint: Checkpoint) -> tuple[np.ndarray, np.ndarray]:
     model = checkpoint.model()
-    mixture = recorded_mixture(model.config.stft, model.config.channels, FRAMES)
+    mixture = signal_mixture(model.config.stft, model.config.channels, FRAMES)
     return mixture, pytorch_stems(model, mixture)
 
 

@@ -110,8 +110,8 @@ def _called(wanted: str, places: list[Place], path: Path) -> Place:
         return found[0]
     if found:
         raise CheckpointError(f"{path}: {_choice(found)}")
-    names = ", ".join(each.name[:LONGEST_NAME] for each in places[:LISTED])
-    raise CheckpointError(f"{path}: has no weights called {wanted[:LONGEST_NAME]!r}: expected one of raw, {names}")
+    names = ["raw", *(each.name[:LONGEST_NAME] for each in places[:LISTED] if len(places) > 1)]
+    raise CheckpointError(f"{path}: has no weights called {wanted[:LONGEST_NAME]!r}: expected {', '.join(names)}")
 
 
 def _choice(places: list[Place]) -> str:

@@ -1,1 +1,1 @@
-"""bsm-parity, bsm-bench and bsm-eval: the parts where PyTorch takes part."""
+"""The commands bsm-parity, bsm-bench and bsm-eval, with the parts of them that need PyTorch."""

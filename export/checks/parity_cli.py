@@ -131,13 +131,13 @@ def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest, threads: int
 def _computed(
     checkpoint: Checkpoint, manifest: Manifest, song: Song | None, audio: Path | None
 ) -> tuple[Reference, str]:
-    """A reference computed now, on the loudest chunk of `song` or on the recorded waveform, and what it is."""
-    from export.proof.record import recorded_wave
+    """A reference computed now, from the loudest chunk of `song` or from the test signal, and what it is."""
     from export.proof.reference import reference_of
+    from export.proof.signal import signal_wave
 
     if song is None:
-        wave = recorded_wave(checkpoint.config.stft, checkpoint.config.channels, manifest.frames.opt)
-        where = "the recorded waveform"
+        wave = signal_wave(checkpoint.config.stft, checkpoint.config.channels, manifest.frames.opt)
+        where = "the test signal"
     else:
         wave, start = _loudest_chunk(song, manifest)
         where = f"{audio}, its loudest chunk, from {start:.1f} s on"

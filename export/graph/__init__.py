@@ -1,1 +1,1 @@
-"""The network to NAME.onnx: forms, folding, tracing, checks of the graph."""
+"""The network to an ONNX graph: equivalent forms that run faster, tracing, checks."""

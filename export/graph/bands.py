@@ -1,6 +1,7 @@
-"""Sub-bands of equal width computed together: the same function in a few large products instead of two a band.
+"""Sub-bands of equal width computed together: the same function, with a few large products instead of two per band.
 
-Both classes keep the axes of what they replace; the products in between run on [b, n, t, ...] for n bands of a group.
+Both classes keep the input and output axes of the modules they replace; inside, products run on [b, n, t, ...] for the
+n bands of a group.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class BatchedLinear(nn.Module):
 
 
 def runs(widths: list[int]) -> list[tuple[int, int]]:
-    """First band and number of bands of every run of equal widths."""
+    """The first band and the number of bands of every run of equal widths."""
     lengths = [len(list(group)) for _, group in groupby(widths)]
     return list(zip([sum(lengths[:i]) for i in range(len(lengths))], lengths, strict=True))
 

@@ -1,4 +1,4 @@
-"""Whether an ONNX graph keeps the engine contract: operators, names, shapes and types."""
+"""Checks that an ONNX graph keeps the engine contract: operators, names, shapes and types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from export.graph.custom_scan import DOMAIN, NAME, VERSION
 from export.graph.tracing import OPSET
 from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
 
-# Operators of the standard domain that our graphs are made of. Another one is a change of the exporter to look into.
+# Operators of the standard domain that these graphs use. Another one means that the exporter has changed: look into it.
 # fmt: off
 ALLOWED = frozenset(
     {
@@ -50,7 +50,7 @@ def check_graph(
     nodes = [*nodes_of(model.graph.node), *(node for function in model.functions for node in nodes_of(function.node))]
     foreign = sorted({node.op_type for node in nodes} - ALLOWED - {name for _, name in custom})
     if foreign:
-        raise ExportError(f"the exported graph uses operators that none of our graphs should: {', '.join(foreign)}")
+        raise ExportError(f"the exported graph uses unexpected operators: {', '.join(foreign)}")
     length: int | str = frames.opt if frames.min == frames.max else "frames"
     _check_values(model.graph.input, [Tensor(INPUT_NAME, "float32", ["batch", length, bins, channels, 2])])
     output = Tensor(OUTPUT_NAME, "float32", ["batch", stems, length, bins, channels, 2])
@@ -63,7 +63,7 @@ def check_graph(
 
 
 def nodes_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Every node, those inside Scan bodies too."""
+    """Every node, including those inside Scan bodies."""
     for node in nodes:
         yield node
         for attribute in node.attribute:
@@ -82,4 +82,4 @@ def _check_values(values: Iterable[onnx.ValueInfoProto], expected: list[Tensor])
     ]
     if found != [(tensor.name, onnx.TensorProto.FLOAT, tensor.shape) for tensor in expected]:
         wanted = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in expected)
-        raise ExportError(f"the exported graph has {found}: expected float32 {wanted} and nothing else")
+        raise ExportError(f"the exported graph has {found}: expected float32 {wanted}, and nothing else")

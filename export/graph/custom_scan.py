@@ -1,7 +1,7 @@
 """`--scan custom`: every scan is one `bsmamba2::SSDScan` node, whose function body is the chunked form.
 
-A runtime that has a kernel for the node uses it (the attributes say where TensorRT finds a plugin); any other runs the
-body, which travels in the file as a FunctionProto.
+A runtime with a kernel for this operator uses it (the attributes tell TensorRT which plugin to use). Any other runtime
+runs the body, which the file contains as a FunctionProto.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INPUTS, OUTPUT = ("x", "dt", "a", "b", "c"), "y"  # of bsmamba2.networks.scan
 
 
 def custom_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """`chunked_scan`, or the node that stands for it in a graph."""
+    """`chunked_scan`, or its node while a graph is traced."""
     if not torch.onnx.is_in_onnx_export():
         return chunked_scan(x, dt, a, b, c)
     return torch.onnx.ops.symbolic(
@@ -44,7 +44,7 @@ class _Body(nn.Module):
 
 
 def scan_function(config: ModelConfig, precision: str) -> onnx.FunctionProto:
-    """The body of SSDScan for any batch and length, traced from `chunked_scan`: one source for both."""
+    """The body of SSDScan for any batch and length, traced from `chunked_scan`."""
     narrow = DTYPES[precision]
     heads = config.dim * config.expand // config.headdim
     length = 2 * SCAN_CHUNK + 2

@@ -1,18 +1,18 @@
-"""Mamba2 blocks folded for a CPU: the same function in fewer passes over memory.
+"""Mamba2 blocks folded for a CPU: the same function with fewer passes over memory.
 
-A CPU spends its time in matrix products and in walking through memory between them. What is done here leaves the
-products and saves walks, each by an identity:
+A CPU spends its time on matrix products and on reading and writing memory between them. Folding keeps the products and
+saves passes, by these identities:
 
-- the weight of the norm before a mixer goes into in_proj, so that both directions share one normalised input;
-- in_proj is cut into the products whose results are used apart, so that nothing is split and copied;
-- the output projection and the merge of both directions become one product; what goes around them becomes a third;
-- the backward direction is not flipped: its convolution, its sums and its triangle look the other way instead;
-- the convolution stands between two transpositions, the form that ONNX Runtime turns into its fast layout;
-- sums of log-decays over parts of a chunk are products with constant matrices of zeros and ones; no difference of
-  running sums is taken, so none of their digits are lost;
-- D goes onto the diagonal of what multiplies x anyway.
+- the weight of the norm before a mixer is multiplied into in_proj, so that both directions share one normalised input;
+- in_proj is split into the products whose results are used separately, so that no result has to be split and copied;
+- the output projections, the merge of both directions and the residual connections become one product;
+- the backward direction is not flipped: its convolution, sums and triangular matrix run backwards instead;
+- the convolution stands between two transpositions, a form that ONNX Runtime converts to its fast layout;
+- sums of log-decays over parts of a chunk are products with constant 0/1 matrices; taking differences of running sums
+  instead would lose digits;
+- D is added to the diagonal of the matrix that multiplies x.
 
-`docs/engine.md` says what they gain. In float64 the folded block equals the plain one to 1e-12.
+`docs/engine.md` has the measured gain. In float64 the folded block equals the original to 1e-12.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from runtime.engine.manifest import Range
 
 
 def fold_dual_path(model: BandSplitSeparator, frames: Range) -> None:
-    """Replace every Mamba2 block of `model`, for chunks of so many `frames`."""
-    triangles: dict[tuple[int, bool], Triangle] = {}  # shared, so that the graph holds each of them once
+    """Replace every Mamba2 block of `model` by its folded form, for chunks of `frames` frames."""
+    triangles: dict[tuple[int, bool], Triangle] = {}  # shared, so that the graph contains each of them once
     sub_bands = len(model.config.bands)
     for layer in model.layers:
         blocks = cast(nn.ModuleList, layer)
@@ -47,24 +47,24 @@ def fold_dual_path(model: BandSplitSeparator, frames: Range) -> None:
 
 
 def positions_of_a_chunk(lengths: Range) -> int:
-    """At most SCAN_CHUNK positions, and few too many of them in the last chunk of sequences of these `lengths`."""
+    """Chunk length of the scan: at most SCAN_CHUNK, and with little padding for sequences of these `lengths`."""
     if lengths.min == lengths.max:
         chunks = (lengths.max + SCAN_CHUNK - 1) // SCAN_CHUNK
         return (lengths.max + chunks - 1) // chunks
 
-    def too_many(q: int) -> float:
-        """The share of a length that is added to fill its last chunk, where that is largest."""
+    def padding(q: int) -> float:
+        """The largest share of padding in the last chunk, over the lengths."""
         return max(-length % q / length for length in (lengths.min, lengths.opt, lengths.max))
 
-    return min(range(SCAN_CHUNK, SCAN_CHUNK * 3 // 4, -1), key=too_many)
+    return min(range(SCAN_CHUNK, SCAN_CHUNK * 3 // 4, -1), key=padding)
 
 
 class Triangle(nn.Module):
-    """Constants that sum log-decays over parts of a chunk of q positions, in one direction of time.
+    """Constant matrices that sum log-decays over parts of a chunk of q positions, in one direction of time.
 
-    A row vector of log-decays [q], with a 1 appended, times `pairs` gives for each (i, j), [q * q], the decay from j to
-    i: the sum over the positions after j up to i, or MASKED where j comes after i. Times `to_here`, [q, q]: up to and
-    with i. Times `from_here`, [q, q]: after j.
+    A row vector of log-decays [q], with a 1 appended, times `pairs` [q + 1, q * q] gives for each pair (i, j) the decay
+    from j to i, which is the sum over the positions after j up to i, or MASKED if j comes after i. Times `to_here`
+    [q, q] it gives the sum up to and including i; times `from_here` [q, q] the sum after j.
     """
 
     pairs: Tensor
@@ -86,7 +86,7 @@ class Triangle(nn.Module):
 
 
 class FoldedBlock(nn.Module):
-    """`MambaBlock`, [m, l, d] -> [m, l, d]. `fixed`: it is traced for one length only."""
+    """`MambaBlock`, [m, l, d] -> [m, l, d]. `fixed`: traced for one length only."""
 
     ones: Tensor
 
@@ -108,7 +108,7 @@ class FoldedBlock(nn.Module):
 
 
 class FoldedMixer(nn.Module):
-    """One direction: its norm, `Mamba2` and its half of the merge. [m, l, d], normalised -> [m, l, d]."""
+    """One direction of a block: `Mamba2` and its half of the merge, [m, l, d] normalised -> [m, l, d]."""
 
     def __init__(self, residual: ResidualMixer, merge: Tensor, triangle: Triangle, backward: bool, fixed: bool) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class FoldedMixer(nn.Module):
         self.to_b_c_dt = constant(weight[:, 2 * inner :])
         self.conv_x = _conv(mixer.conv1d, slice(0, inner), backward)
         self.conv_b_c = _conv(mixer.conv1d, slice(inner, conv_dim), backward)
-        self.halo = mixer.conv1d.weight.shape[-1] - 1  # positions before the first that the convolution sees
+        self.halo = mixer.conv1d.weight.shape[-1] - 1  # padding before the first position, for the convolution
         self.dt_bias, self.d = constant(mixer.dt_bias), constant(mixer.D)
         self.a = constant(-torch.exp(mixer.A_log.double()))
         self.norm_weight = constant(mixer.norm.weight)
@@ -136,7 +136,7 @@ class FoldedMixer(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         length, q, heads, n = u.shape[1], self.triangle.identity.shape[0], self.heads, self.state
         chunks = (length + q - 1) // q
-        fill = chunks * q - length  # positions that come after all others, in this direction, and change none
+        fill = chunks * q - length  # padding behind the last position, in this direction of time
         filled = F.pad(u, (0, 0, fill, 0) if self.backward else (0, 0, 0, fill)) if not self.fixed or fill else u
 
         # 1. projections and convolutions
@@ -152,11 +152,11 @@ class FoldedMixer(nn.Module):
         b, c = b.reshape(-1, 1, chunks, q, n), c.reshape(-1, 1, chunks, q, n)
         log_decay = dt * self.a[:, None, None]
 
-        # 3. within a chunk: y_i = D x_i + sum over j up to i of (C_i . B_j) exp(decay from j to i) dt_j x_j
+        # 3. within a chunk: y_i = D x_i + sum over j <= i of (C_i . B_j) exp(decay from j to i) dt_j x_j
         within = torch.exp(_between(log_decay, self.triangle)) * (c @ b.transpose(-1, -2)) * dt[..., None, :]
         y = (within + self.triangle.identity * self.d[:, None, None, None]) @ x
 
-        # 4. what each chunk leaves behind, decayed until each later one starts, and what that adds there
+        # 4. the state at the end of each chunk, decayed to the start of each later one, and its contribution there
         if not self.fixed or chunks > 1:
             left = torch.exp(log_decay @ self.triangle.from_here) * dt
             states = b.transpose(-1, -2) @ (x * left[..., None])  # [m, h, c, n, p]
@@ -173,14 +173,14 @@ class FoldedMixer(nn.Module):
         return y
 
     def _convolved(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
-        """[m, l, channels] -> SiLU of the convolution, the same shape. Zeros stand before what comes first."""
+        """[m, l, channels] -> SiLU of the convolution, the same shape, zero-padded before the first position."""
         image = x[:, None].permute(0, 3, 1, 2)
         image = F.pad(image, (0, self.halo) if self.backward else (self.halo, 0))
         return F.silu(conv(image).permute(0, 2, 3, 1).flatten(1, 2))
 
 
 def mean_square_norm(x: Tensor, weight: Tensor) -> Tensor:
-    """`bsmamba2.networks.mamba2.MeanSquareNorm`, in the form that ONNX Runtime has one operator for."""
+    """`bsmamba2.networks.mamba2.MeanSquareNorm`, in the form that ONNX Runtime fuses into one operator."""
     return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + EPS) * weight
 
 
@@ -191,7 +191,7 @@ def _between(log_decay: Tensor, triangle: Triangle) -> Tensor:
 
 
 def _conv(conv: nn.Conv1d, channels: slice, backward: bool) -> nn.Conv2d:
-    """Some channels of a depthwise convolution, over an image of one column. Backward ones look ahead."""
+    """Some channels of a depthwise convolution, as a 2-D convolution of height 1; backward: with its taps reversed."""
     weight, bias = conv.weight.detach()[channels], cast(Tensor, conv.bias).detach()[channels]
     if backward:
         weight = weight.flip(-1)

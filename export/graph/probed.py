@@ -1,4 +1,4 @@
-"""A network that gives what it computes on the way, too: what a comparison stage by stage looks at."""
+"""A network that also outputs its intermediate results, for a comparison stage by stage."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bsmamba2.networks.precision import wide
 
 
 class Probed(nn.Module):
-    """`mixture` [b, t, f, c, 2] -> `stems` [b, s, t, f, c, 2], then the probes, float32 at any precision.
+    """`mixture` [b, t, f, c, 2] -> `stems` [b, s, t, f, c, 2], then the probes, in float32 at any precision.
 
-    Their order is that of `runtime.engine.manifest.probe_tensors`: the masks [b, s, t, f, c, 2], the band features
-    [b, t, k, d], what each dual-path layer gives [b, t, k, d].
+    The probes are, in the order of `runtime.engine.manifest.probe_tensors`: the masks [b, s, t, f, c, 2], the band
+    features [b, t, k, d] and the output of each dual-path layer [b, t, k, d].
     """
 
     def __init__(self, model: BandSplitSeparator) -> None:

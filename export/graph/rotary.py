@@ -1,4 +1,4 @@
-"""Rotary positions as constants: the length of an engine's sequences has a bound, so their angles are known."""
+"""Rotary embeddings with constant tables: an engine's longest sequence is known, and so are its angles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FixedRotary(nn.Module):
 
 
 def fix_rotary(model: BandSplitSeparator, frames: int) -> None:
-    """Replace every rotary embedding of `model`, for an engine of at most `frames` frames."""
+    """Replace every rotary embedding of `model` by one with tables, for at most `frames` frames."""
     bands = len(model.config.bands)
     for layer in model.layers:
         for block, length in zip(cast(nn.ModuleList, layer), (frames, bands), strict=True):

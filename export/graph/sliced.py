@@ -1,7 +1,7 @@
-"""Running a block on a few sequences at a time, so that what it computes on the way stays small.
+"""Run a block on a few sequences at a time, so that its intermediate results stay small.
 
-The dual path is many independent sequences: one along time for every sub-band, one along the sub-bands for every
-frame. On a CPU the whole batch of them at once touches gigabytes; slices of it are faster and fit anywhere.
+The dual path processes many independent sequences: one along time per sub-band, one along the sub-bands per frame. On a
+CPU, all of them at once would need gigabytes of memory; slices of them are faster and need little.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch._higher_order_ops.scan import scan
 
 from bsmamba2.networks.model import BandSplitSeparator
 
-# Sequences a slice, measured on two cores with ONNX Runtime: one whole sequence along time (hundreds of frames), and
-# about as many positions along the sub-bands (62).
+# Sequences per slice, measured with ONNX Runtime on two cores: one sequence along time (hundreds of frames), or as many
+# along the sub-bands (62 each) as give about the same number of positions.
 ALONG_TIME, ALONG_BANDS = 1, 13
 
 
 class Sliced(nn.Module):
-    """`block` applied to `size` sequences at a time: [m, l, d] -> [m, l, d]. Becomes one ONNX Scan over the slices."""
+    """`block` applied to `size` sequences at a time, [m, l, d] -> [m, l, d]: one ONNX Scan over the slices."""
 
     def __init__(self, block: nn.Module, size: int) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class Sliced(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         sequences, length, dim = x.shape
-        if self.size > 1:  # the last slice is filled up with zeros
+        if self.size > 1:  # the last slice is padded with zeros
             fill = (sequences + self.size - 1) // self.size * self.size - sequences
             x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, fill))
 
-        def step(nothing: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
-            return nothing.clone(), self.block(part)
+        def step(unused: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+            return unused.clone(), self.block(part)
 
-        # torch's scan wants a state handed from step to step; there is none to hand.
+        # torch's scan requires a state; slices are independent, so this one is not used.
         _, out = scan(step, torch.zeros(1, dtype=x.dtype), x.reshape(-1, self.size, length, dim))
         return out.reshape(-1, length, dim).narrow(0, 0, sequences)
 
@@ -51,9 +51,9 @@ def slice_dual_path(model: BandSplitSeparator) -> None:
 
 
 def take_conv_weights_inside(model: onnx.ModelProto) -> None:
-    """Move what the convolutions inside of Scans take from the outer graph into their bodies.
+    """Move the weights of convolutions inside of Scans from the outer graph into the Scan bodies.
 
-    ONNX Runtime gives a convolution its fast layout only where its weights stand in the same graph.
+    ONNX Runtime uses the fast layout of a convolution only if its weights are in the same graph.
     """
     outside = {tensor.name: tensor for tensor in model.graph.initializer}
     moved = set()

@@ -25,10 +25,10 @@ from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range
 def prepared(
     model: BandSplitSeparator, frames: Range, precision: str = "fp32", scan: str = "chunked", target: str = "cpu"
 ) -> BandSplitSeparator:
-    """A copy of `model` in the form that is exported: the same function, for so many `frames`, in `precision`.
+    """A copy of `model` in the form that is exported: the same function, for `frames` frames, in `precision`.
 
-    For the target "cpu" the dual path runs slice by slice (see export.graph.sliced), with its Mamba2 blocks folded
-    (export.graph.fold) where a CPU computes in their precision; on a "gpu" the whole batch runs at once.
+    For the target "cpu" the dual path runs slice by slice (see export.graph.sliced), and float32 Mamba2 blocks are
+    folded (see export.graph.fold); for "gpu" the whole batch runs at once.
     """
     model = copy.deepcopy(model)
     group_bands(model)
@@ -55,8 +55,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2].
 
-    `probes` names what else it gives (see export.graph.probed), if anything. All are float32 at any precision. The
-    batch is dynamic; so are the frames unless `frames` allows one number only.
+    `probes` are the names of further outputs (see export.graph.probed). Input and outputs are float32 at any precision.
+    The batch is dynamic, and so are the frames unless `frames` allows one number only.
     """
     config = model.config
     example = torch.zeros(2, frames.opt, config.stft.bins, config.channels, 2)
@@ -68,13 +68,13 @@ def to_onnx(
     program = traced(module, (example,), [INPUT_NAME], [OUTPUT_NAME, *probes], (dynamic,))
     graph = program.model
     RemoveUnusedNodesPass()(graph)
-    ClearMetadataAndDocStringPass()(graph)  # stack traces of the machine it was made on
+    ClearMetadataAndDocStringPass()(graph)  # they hold stack traces with paths of this machine
     graph.metadata_props.clear()
     graph.producer_name, graph.producer_version = "bsmamba2", None
     proto = ir.to_proto(graph)
     take_conv_weights_inside(proto)
     if scan == "custom" and config.kind != "transformer":
         proto.functions.append(scan_function(config, precision))
-        if all(opset.domain != DOMAIN for opset in proto.opset_import):  # its nodes are all inside of Scans
+        if all(opset.domain != DOMAIN for opset in proto.opset_import):  # all of its nodes are inside Scan bodies
             proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
     return proto

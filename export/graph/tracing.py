@@ -1,4 +1,4 @@
-"""torch's exporter, asked in one way and without its remarks."""
+"""torch's ONNX exporter, with the options that all graphs here use and without its warnings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def traced(
     module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], dynamic_shapes: Any
 ) -> torch.onnx.ONNXProgram:
     """`module` as an ONNX program at opset `OPSET`."""
-    torch.compiler.reset()  # or what was traced before, at other lengths, is taken for this
+    torch.compiler.reset()  # or a graph traced earlier, for other lengths, would be reused
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             module.eval(),
@@ -37,7 +37,7 @@ def traced(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that are not needed and on its own deprecations."""
+    """Silence the exporter's warnings about optional packages and its own deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
-"""A bfloat16 graph with its numbers held in float32, so that ONNX Runtime can run it on a CPU.
+"""A bfloat16 graph converted to float32, so that ONNX Runtime can run it on a CPU for the parity check.
 
-ONNX Runtime's CPU provider has almost no bfloat16 kernels. The weights keep the values bfloat16 gave them; what is not
-shown this way is the rounding between operations, for which the typed network runs in PyTorch.
+ONNX Runtime's CPU provider has almost no bfloat16 kernels. The weights keep their values rounded to bfloat16. Rounding
+between operations does not happen in this form; it is checked by running the network in bfloat16 in PyTorch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NARROW = TensorProto.BFLOAT16
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` with float32 wherever it says bfloat16."""
+    """A copy of `model` with float32 in place of bfloat16."""
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
     _widen_graph(wide.graph)

@@ -1,1 +1,1 @@
-"""NAME.onnx to NAME.plan."""
+"""TensorRT plans: NAME.onnx to NAME.plan."""

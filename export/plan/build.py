@@ -1,6 +1,7 @@
-"""From NAME.onnx to NAME.plan: TensorRT's and TensorRT-RTX's builder, driven by one code path.
+"""From NAME.onnx to NAME.plan by the builder of TensorRT or TensorRT-RTX, with the same code.
 
-Precision is in the graph (`bsmamba2.networks.precision`): the network is strongly typed and no precision flag exists.
+The graph states the precision of every tensor (`bsmamba2.networks.precision`): the TensorRT network is strongly typed,
+and no precision flags are set.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from runtime.errors import EngineError
 
 DEFAULT_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")  # of a TensorRT-RTX plan: A100, RTX 30, 40 and 50
 MOST_WORKSPACE = 10_000.0  # gigabytes
-SHOWN = 3  # parse errors told one by one
-NO_PROBES = "a TensorRT plan has one output and gives no probes"
+SHOWN = 3  # parse errors in a message
+NO_PROBES = "a TensorRT plan has no intermediate outputs"
 
-Progress = Callable[[str, int, int], None]  # (what the builder is doing, steps done, steps in all)
+Progress = Callable[[str, int, int], None]  # (phase of the builder, steps done, steps in total)
 
 
 @dataclass(frozen=True)
 class Build:
-    """How to build a plan. Made by `plan_build`, which knows what can be had here."""
+    """How to build a plan. Made by `plan_build`, which checks that this machine can build it."""
 
     flavour: str
     version: str
     compute_capabilities: tuple[str, ...]
-    workspace: int | None = None  # bytes the builder may use on the GPU; None: what TensorRT takes by default
+    workspace: int | None = None  # bytes the builder may use on the GPU; None: TensorRT's default
     timing_cache: Path | None = None  # read if it exists, written after the build (full TensorRT)
 
 
@@ -45,43 +46,43 @@ def plan_build(
     workspace: float | None = None,
     timing_cache: Path | None = None,
 ) -> Build:
-    """A build that can be done on this machine; `workspace` is in gigabytes.
+    """A build that this machine can do; `workspace` is in gigabytes.
 
-    `wanted` is a flavour or "auto": full TensorRT where it is installed beside a GPU and no other GPU is asked for,
-    else TensorRT-RTX. Raises ExportError saying what is missing.
+    `wanted` is a flavour or "auto": full TensorRT if it is installed, there is a GPU and no other GPU is asked for;
+    otherwise TensorRT-RTX. Raises ExportError that says what is missing.
     """
     if wanted not in ("auto", *FLAVOURS):
-        raise ExportError(f"--trt {wanted}: expected auto, {' or '.join(FLAVOURS)}")
+        raise ExportError(f"--trt {wanted}: must be auto, {' or '.join(FLAVOURS)}")
     gpu, why_not = find_gpu()
     flavour, trt = _choose(wanted, gpu, compute_capabilities)
     if flavour == "tensorrt":
-        load_cudart()  # without it nobody knows whether there is a GPU
+        load_cudart()  # finds GPUs; without it the next message would be wrong
         if gpu is None:
             raise ExportError(
-                f"--trt tensorrt: builds plans on the GPU they are for, and there is none here ({why_not}): "
-                "run it on that machine, or use --trt tensorrt-rtx, which builds without one"
+                f"--trt tensorrt: needs the GPU that the plan is for, and this machine has none ({why_not}): run it on "
+                "the machine with that GPU, or use --trt tensorrt-rtx, which needs no GPU"
             )
         if any(each != gpu.capability for each in compute_capabilities):
             raise ExportError(
-                f"--compute-capability: full TensorRT builds for the GPU of this machine, {gpu.name} "
+                f"--compute-capability: full TensorRT builds only for the GPU of this machine, {gpu.name} "
                 f"({gpu.capability}): leave it out, or use --trt tensorrt-rtx"
             )
         targets: tuple[str, ...] = (gpu.capability,)
     else:
         if timing_cache is not None:
-            raise ExportError("--timing-cache: TensorRT-RTX times nothing when it builds: leave it out")
+            raise ExportError("--timing-cache: TensorRT-RTX measures no timings when it builds: leave it out")
         here = (gpu.capability,) if gpu is not None and gpu.capability in CAPABILITIES else ()
         targets = tuple(dict.fromkeys(compute_capabilities or (*DEFAULT_CAPABILITIES, *here)))
         for each in targets:
             if each not in CAPABILITIES:
                 hint = "; for H100 and H200 use --trt tensorrt on that machine" if each == "9.0" else ""
                 raise ExportError(
-                    f"--compute-capability {each}: TensorRT-RTX builds for {', '.join(CAPABILITIES)}{hint}"
+                    f"--compute-capability {each}: must be one of {', '.join(CAPABILITIES)} for TensorRT-RTX{hint}"
                 )
     if workspace is not None and not 0 < workspace <= MOST_WORKSPACE:
-        raise ExportError(f"--workspace {workspace}: expected gigabytes, above 0 and at most {MOST_WORKSPACE}")
+        raise ExportError(f"--workspace {workspace}: must be gigabytes above 0, at most {MOST_WORKSPACE:.0f}")
     if timing_cache is not None and (timing_cache.is_dir() or not timing_cache.parent.is_dir()):
-        raise ExportError(f"--timing-cache {timing_cache}: expected the name of a file in a folder that exists")
+        raise ExportError(f"--timing-cache {timing_cache}: must be a file name in an existing folder")
     space = None if workspace is None else max(1, int(workspace * 1e9))
     return Build(flavour, str(trt.__version__), targets, space, timing_cache)
 
@@ -96,8 +97,8 @@ def _choose(wanted: str, gpu: Gpu | None, compute_capabilities: tuple[str, ...])
     except ExportError as error:
         if gpu.capability not in CAPABILITIES:
             raise ExportError(
-                f"{error}; TensorRT-RTX does not build for this GPU, {gpu.name} ({gpu.capability}): for other GPUs use "
-                "--trt tensorrt-rtx"
+                f"{error}; TensorRT-RTX does not support this GPU, {gpu.name} ({gpu.capability}): to build for other "
+                "GPUs use --trt tensorrt-rtx"
             ) from error
         try:
             return _bindings("tensorrt-rtx")
@@ -115,16 +116,16 @@ def _bindings(flavour: str) -> tuple[str, ModuleType]:
 def build_plan(
     graph: Path, plan: Path, label: str, batch: Range, frames: Range, build: Build, progress: Progress | None = None
 ) -> None:
-    """Write the TensorRT plan of the ONNX file `graph` to `plan`, for those ranges, with `label` as the network's name.
+    """Write the TensorRT plan of the ONNX file `graph` to `plan`, for these ranges, with `label` as the network's name.
 
-    Ctrl-C stops the builder. Raises ExportError when the graph cannot be parsed or built, or the plan's header does not
-    name the GPUs asked for.
+    Ctrl-C stops the builder. Raises ExportError if the graph cannot be parsed or built, or if the plan's header does
+    not name the GPUs asked for.
     """
     trt: Any = bindings(build.flavour)
     logger = quiet_logger(trt)
     try:
         builder = trt.Builder(logger)
-    except Exception as error:  # the bindings raise a TypeError where the library gives no builder
+    except Exception as error:  # the bindings raise a TypeError if the library returns no builder
         raise ExportError(f"{build.flavour} {build.version} does not start ({logger.first()})") from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
@@ -133,8 +134,8 @@ def build_plan(
     network.name = label
     if network.name != label:
         raise ExportError(
-            f"{build.flavour} {build.version} keeps no manifest of {len(label)} characters in a plan: use fewer "
-            "sub-bands, or fewer or shorter names of stems"
+            f"{build.flavour} {build.version} cannot store a manifest of {len(label)} characters in a plan: use fewer "
+            "sub-bands, or fewer or shorter stem names"
         )
 
     config = builder.create_builder_config()
@@ -144,7 +145,7 @@ def build_plan(
         for i, each in enumerate(build.compute_capabilities):
             capability = getattr(trt.ComputeCapability, "SM" + each.replace(".", ""), None)
             if capability is None or not config.set_compute_capability(capability, i):
-                raise ExportError(f"--compute-capability {each}: tensorrt-rtx {build.version} does not build for it")
+                raise ExportError(f"--compute-capability {each}: tensorrt-rtx {build.version} does not support it")
     if build.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, build.workspace)
     cache = _set_timing_cache(config, build.timing_cache)
@@ -153,13 +154,13 @@ def build_plan(
     profile.set_shape(INPUT_NAME, *((b, t, *rest) for b, t in zip(_sizes(batch), _sizes(frames), strict=True)))
     config.add_optimization_profile(profile)
 
-    logger.errors.clear()  # what fails from here on is the build's
+    logger.errors.clear()  # errors from here on belong to the build
     blob = _run(trt, builder, network, config, progress)
     if blob is None:
         said = logger.first()
         remedy = ""
         if "memory" in said.lower() or "workspace" in said.lower():
-            remedy = ": give more with --workspace" if build.workspace else ": use a smaller --batch-max or --frames"
+            remedy = ": use a larger --workspace" if build.workspace else ": use a smaller --batch-max or --frames"
         raise ExportError(f"{build.flavour} {build.version} built no plan ({said}){remedy}")
     with plan.open("wb") as file:
         file.write(blob)
@@ -169,32 +170,32 @@ def build_plan(
 
 
 def check_plan(plan: Path, label: str, build: Build) -> None:
-    """Raise ExportError unless the plan just written names the GPUs asked for and carries its manifest."""
+    """Raise ExportError unless the plan just written names the GPUs asked for and contains its manifest."""
     if build.flavour == "tensorrt":
         with plan.open("rb") as file:
             if is_rtx_plan(file.read(64)):
-                raise ExportError(f"{plan.name}: full TensorRT wrote a plan of TensorRT-RTX: nothing was written")
+                raise ExportError(f"{plan.name}: full TensorRT returned a plan of TensorRT-RTX: nothing was written")
         return
     header = read_plan_header(plan)
     if set(header.compute_capabilities) != set(build.compute_capabilities):
         raise ExportError(
-            f"{plan.name}: its header names compute capabilities {', '.join(header.compute_capabilities)}, "
-            f"asked for were {', '.join(build.compute_capabilities)}: nothing was written"
+            f"{plan.name}: its header names compute capabilities {', '.join(header.compute_capabilities)}, not "
+            f"{', '.join(build.compute_capabilities)}: nothing was written"
         )
     if label.encode() not in plan.read_bytes():
-        raise ExportError(f"{plan.name}: does not carry its manifest: nothing was written")
+        raise ExportError(f"{plan.name}: does not contain its manifest: nothing was written")
 
 
 def _parse_errors(parser: Any) -> str:
-    told = []
+    shown = []
     for i in range(min(parser.num_errors, SHOWN)):
         error = parser.get_error(i)
         said = str(error.desc()).strip().splitlines()
-        told.append(
+        shown.append(
             f"{error.node_operator() or 'graph'} {error.node_name() or '(no name)'}: {said[0] if said else '?'}"
         )
     more = parser.num_errors - SHOWN
-    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
 
 
 def _sizes(each: Range) -> tuple[int, int, int]:
@@ -210,7 +211,7 @@ def _set_timing_cache(config: Any, path: Path | None) -> Any:
         raise ExportError(f"--timing-cache {path}: cannot be read ({error.strerror})") from error
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        raise ExportError(f"--timing-cache {path}: not a timing cache of this TensorRT and GPU: give another name")
+        raise ExportError(f"--timing-cache {path}: not a timing cache of this TensorRT and GPU: use another file name")
     return cache
 
 
@@ -226,7 +227,7 @@ def _write_timing_cache(cache: Any, path: Path) -> None:
 
 
 def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None) -> Any:
-    """The serialized network, or None. The builder works in a thread of its own, so that Ctrl-C reaches this one."""
+    """The serialized network, or None. The builder runs in its own thread, so that Ctrl-C reaches this one."""
     stop = threading.Event()
     config.progress_monitor = monitor = _monitor(trt, progress, stop)
     out: list[Any] = []
@@ -235,7 +236,7 @@ def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress |
     def work() -> None:
         try:
             out.append(builder.build_serialized_network(network, config))
-        except BaseException as error:  # is raised again where somebody sees it
+        except BaseException as error:  # raised again in the main thread
             failures.append(error)
 
     thread = threading.Thread(target=work)
@@ -255,7 +256,7 @@ def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress |
 
 def _monitor(trt: Any, progress: Progress | None, stop: threading.Event) -> Any:
     class Monitor(trt.IProgressMonitor):
-        """Tells the outermost phase that counts steps, and asks the builder to stop when told so."""
+        """Reports every phase that counts steps, and stops the builder once `stop` is set."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

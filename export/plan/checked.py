@@ -1,4 +1,4 @@
-"""A plan built and checked: by its header and, where one of its GPUs is at hand, by what it computes."""
+"""Build a plan and check it: its header and, if this machine has one of its GPUs, what it computes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.files import Report, described
 from export.plan.build import Build, Progress, build_plan
-from export.proof.verify import Recorded, verify_plan
+from export.proof.verify import Expected, verify_plan
 from runtime.engine.gpu import find_gpu
 from runtime.engine.manifest import Manifest, Plan
 
@@ -17,14 +17,11 @@ def build_checked(
     graph: Path,
     plan: Path,
     build: Build,
-    recorded: list[Recorded],
+    expected: list[Expected],
     report: Report,
     progress: Progress | None,
 ) -> tuple[Manifest, str]:
-    """Build `plan` from `graph` and check it.
-
-    Returns the manifest with the plan in it, and why the plan was not run, if it was not.
-    """
+    """Build `plan` from `graph` and check it. Returns the manifest with the plan in it, and why it was not run."""
     report(f"building the plan with {build.flavour} {build.version}")
     capabilities = list(build.compute_capabilities)
     manifest = replace(manifest, plan=Plan(None, build.flavour, build.version, capabilities, None))
@@ -33,8 +30,8 @@ def build_checked(
     manifest = replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, None))
     gpu, why_not = find_gpu()
     if gpu is None:
-        return manifest, f"there is no NVIDIA GPU here ({why_not})"
+        return manifest, f"no NVIDIA GPU here: {why_not}"
     if gpu.capability not in capabilities:
-        return manifest, f"this GPU, {gpu.name}, has {gpu.capability}"
-    parity = verify_plan(plan, manifest, recorded, report)
+        return manifest, f"this GPU, {gpu.name}, has compute capability {gpu.capability}"
+    parity = verify_plan(plan, manifest, expected, report)
     return replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, parity)), ""

@@ -1,4 +1,4 @@
-"""`bsm-export --rebuild NAME`: the plan again, from the ONNX file kept beside it. No checkpoint is needed."""
+"""`bsm-export --rebuild NAME`: build the plan again from the ONNX file beside it, without a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from export.files import Exported, Report, put_in_place, writing
 from export.graph.widened import widened
 from export.plan.build import NO_PROBES, Build, Progress, plan_build
 from export.plan.checked import build_checked
-from export.proof.record import recorded_mixture
-from export.proof.verify import Recorded
+from export.proof.signal import signal_mixture
+from export.proof.verify import Expected
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.gpu import find_gpu
 from runtime.engine.manifest import METADATA_KEY, Manifest, read_manifest
@@ -29,19 +29,19 @@ def rebuild_engine(
     report: Report,
     progress: Progress | None,
 ) -> Exported:
-    """Build `name`.plan from `name`.onnx. What is not given is taken from the plan of before, or is "auto".
+    """Build `name`.plan from `name`.onnx. Options that are None or empty are taken from the earlier plan, if any.
 
-    Where the plan can be run, it is compared with the ONNX file in ONNX Runtime. Raises ManifestError, ExportError.
+    If the plan can run here, it is compared with the ONNX file in ONNX Runtime. Raises ManifestError, ExportError.
     """
     graph = name.with_name(name.name + ".onnx")
     manifest = read_manifest(graph)
     inside = {prop.key: prop.value for prop in onnx.load(graph).metadata_props}.get(METADATA_KEY)
     if inside != manifest.inside_onnx():
         raise ExportError(
-            f"{graph}: its manifest is not the one it was exported with: export it again from its checkpoint"
+            f"{graph}: the manifest beside it is not the one it was exported with: export it again from its checkpoint"
         )
     if manifest.probes:
-        raise ExportError(f"{graph}: was exported with --probe, and {NO_PROBES}: export it again without --probe")
+        raise ExportError(f"{graph}: was exported with --probe, but {NO_PROBES}: export it again without --probe")
     before = manifest.plan
     wanted = flavour or (before.flavour if before else "auto")
     if before and not compute_capabilities and wanted == before.flavour == "tensorrt-rtx":
@@ -49,34 +49,34 @@ def rebuild_engine(
     build = plan_build(wanted, compute_capabilities, workspace, timing_cache)
     gpu, _ = find_gpu()
     runs_here = gpu is not None and gpu.capability in build.compute_capabilities
-    recorded = _recorded(graph, manifest, report) if runs_here else []
-    return rebuild_plan(name, manifest, build, recorded, report, progress)
+    expected = _expected(graph, manifest, report) if runs_here else []
+    return rebuild_plan(name, manifest, build, expected, report, progress)
 
 
 def rebuild_plan(
     name: Path,
     manifest: Manifest,
     build: Build,
-    recorded: list[Recorded],
+    expected: list[Expected],
     report: Report = lambda step: None,
     progress: Progress | None = None,
 ) -> Exported:
     """Build `name`.plan again from `name`.onnx, which `manifest` describes; rewrite `name`.json. Raises ExportError."""
     with writing(name, with_plan=True) as (folder, finals):
         plan = folder / finals.plan.name
-        manifest, not_run = build_checked(manifest, finals.onnx, plan, build, recorded, report, progress)
-        report("writing")
+        manifest, not_run = build_checked(manifest, finals.onnx, plan, build, expected, report, progress)
+        report("writing the files")
         put_in_place(manifest, folder, replace(finals, moved=(finals.plan, finals.manifest)))
     return Exported(finals.onnx, finals.plan, finals.manifest, manifest, not_run=not_run)
 
 
-def _recorded(graph: Path, manifest: Manifest, report: Report) -> list[Recorded]:
-    """What the graph makes of the recorded input in ONNX Runtime, which passed the check against PyTorch."""
-    report("ONNX Runtime on the recorded input")
-    mixture = recorded_mixture(manifest.stft, manifest.model.channels, manifest.frames.opt)
+def _expected(graph: Path, manifest: Manifest, report: Report) -> list[Expected]:
+    """The graph's own stems of the test signal, in ONNX Runtime: it passed the check against PyTorch."""
+    report("running ONNX Runtime on the test signal")
+    mixture = signal_mixture(manifest.stft, manifest.model.channels, manifest.frames.opt)
     with tempfile.TemporaryDirectory() as folder:
         if manifest.precision == "bf16":
             onnx.save(widened(onnx.load(graph)), Path(folder) / graph.name)
             graph = Path(folder) / graph.name
         backend = OnnxRuntimeBackend(graph, threads=None, lean=manifest.target == "gpu")
-        return [Recorded(mixture, backend.run(mixture))]
+        return [Expected(mixture, backend.run(mixture))]

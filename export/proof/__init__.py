@@ -1,1 +1,1 @@
-"""PyTorch's own outputs, and the verdict on an engine."""
+"""The parity check: PyTorch's own outputs, and whether an engine reproduces them."""

@@ -1,4 +1,4 @@
-"""What PyTorch makes of a waveform, stage by stage, with its own STFT: the reference `bsm-parity` compares with."""
+"""PyTorch's results stage by stage, with its own STFT: the reference that `bsm-parity` compares with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.stft import inverse, spectrogram
 from export.graph.probed import Probed
-from export.proof.record import Float
+from export.proof.signal import Float
 from runtime.engine.manifest import sha256_of
 from runtime.parity.reference import Reference
 

@@ -1,11 +1,11 @@
-"""The network in PyTorch, in the place of an engine."""
+"""The network in PyTorch as a backend, in place of an engine."""
 
 from __future__ import annotations
 
 import torch
 
 from bsmamba2.networks.model import BandSplitSeparator
-from export.proof.record import Float, pytorch_stems
+from export.proof.signal import Float, pytorch_stems
 from runtime.backends import Done
 from runtime.engine.cpu import check_threads, default_threads
 
@@ -17,7 +17,7 @@ def use_threads(threads: int | None = None) -> None:
 
 
 class TorchBackend:
-    """Runs the network itself, on the CPU in float32: a `runtime.backends.Backend`."""
+    """A `runtime.backends.Backend` that runs the network itself, on the CPU in float32."""
 
     depth = 1
 
@@ -33,4 +33,4 @@ class TorchBackend:
         return Done(self.run(mixture))
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""

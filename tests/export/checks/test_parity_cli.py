@@ -21,8 +21,8 @@ from export.checks.parity_cli import app
 from export.engine import export_engine, only
 from export.errors import ExportError
 from export.plan.rebuild import rebuild_engine
-from export.proof.record import recorded_wave
 from export.proof.reference import reference_of
+from export.proof.signal import signal_wave
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 from runtime.dsp.stft import Stft
@@ -86,7 +86,7 @@ def test_the_reference_beside_the_engine(parity, exported, tmp_path):
 def test_pytorch_asked_now_says_the_same(parity, exported):
     _, recorded, _ = parity("--reference", exported / "x.npz")
     code, computed, _ = parity("--ckpt", exported / "tiny.safetensors")
-    assert code == 0 and "against PyTorch with tiny.safetensors on the recorded waveform" in computed
+    assert code == 0 and "against PyTorch with tiny.safetensors on the test signal" in computed
     assert recorded.splitlines()[2:] == computed.splitlines()[2:]
 
 
@@ -216,7 +216,7 @@ def test_the_reference_is_pytorch_s_own_way(tmp_path, kind):
     torch.manual_seed(0)
     save_checkpoint(BandSplitSeparator(replace(TINY, kind=kind, stems=("a", "b"))), tmp_path / "x.safetensors")
     checkpoint = load_checkpoint(tmp_path / "x.safetensors")
-    wave = recorded_wave(STFT, 2, FRAMES)
+    wave = signal_wave(STFT, 2, FRAMES)
     reference = reference_of(checkpoint.model(), checkpoint, wave)
     with torch.inference_mode():
         stems = checkpoint.model()(torch.from_numpy(reference["spectrogram"])).numpy()

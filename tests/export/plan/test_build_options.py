@@ -19,27 +19,27 @@ from runtime.engine.plan_header import CAPABILITIES
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--trt", "9"], "--trt 9: expected auto, tensorrt or tensorrt-rtx"),
+        (["--trt", "9"], "--trt 9: must be auto, tensorrt or tensorrt-rtx"),
         (
             ["--trt", "--compute-capability", "9.0"],
-            "--compute-capability 9.0: TensorRT-RTX builds for 7.5, 8.0, 8.6, 8.9,",
+            "--compute-capability 9.0: must be one of 7.5, 8.0, 8.6, 8.9,",
         ),
         (["--trt", "--compute-capability", "9.0"], "for H100 and H200 use --trt tensorrt on that machine"),
-        (["--trt", "--compute-capability", "sm_89"], "--compute-capability sm_89: TensorRT-RTX builds for"),
-        (["--trt", "--timing-cache", "x"], "--timing-cache: TensorRT-RTX times nothing when it builds: leave it out"),
-        (["--trt", "--workspace", "0"], "--workspace 0.0: expected gigabytes, above 0 and at most 10000"),
-        (["--trt", "--workspace", "nan"], "--workspace nan: expected gigabytes"),
-        (["--trt", "--workspace", "inf"], "--workspace inf: expected gigabytes"),
-        (["--workspace", "1"], "--workspace: belongs to a plan: add --trt"),
-        (["--compute-capability", "8.9"], "--compute-capability: belongs to a plan: add --trt"),
+        (["--trt", "--compute-capability", "sm_89"], "--compute-capability sm_89: must be one of"),
+        (["--trt", "--timing-cache", "x"], "--timing-cache: TensorRT-RTX measures no timings"),
+        (["--trt", "--workspace", "0"], "--workspace 0.0: must be gigabytes above 0, at most 10000"),
+        (["--trt", "--workspace", "nan"], "--workspace nan: must be gigabytes"),
+        (["--trt", "--workspace", "inf"], "--workspace inf: must be gigabytes"),
+        (["--workspace", "1"], "--workspace: applies to TensorRT plans only: add --trt"),
+        (["--compute-capability", "8.9"], "--compute-capability: applies to TensorRT plans only: add --trt"),
         (["--trt", "tensorrt"], "--trt tensorrt: "),
-        (["--frames", "1:2"], "--frames 1:2: expected a number, or MIN:OPT:MAX, such as 401:801:1601"),
-        (["--frames", "90:80:100"], "90:80:100 frames: expected 4"),
-        (["--frames", "20:30:40", "--scan", "unrolled"], "--scan unrolled: unrolls one length only"),
-        (["--target", "tpu"], "--target tpu: expected cpu or gpu"),
-        (["--batch-max", "0"], "a batch of 1:1:0: expected --batch-min <= --batch-opt <= --batch-max"),
-        (["--rebuild", "x"], "expected one of --ckpt PATH, --rebuild NAME, --inspect NAME"),
-        (["--layers"], "--layers: goes with --inspect only"),
+        (["--frames", "1:2"], "--frames 1:2: must be a number, or MIN:OPT:MAX such as 401:801:1601"),
+        (["--frames", "90:80:100"], "--frames 90:80:100: MIN:OPT:MAX must be in ascending order"),
+        (["--frames", "20:30:40", "--scan", "unrolled"], "--scan unrolled: needs chunks of one length"),
+        (["--target", "tpu"], "--target tpu: must be cpu or gpu"),
+        (["--batch-max", "0"], "--batch-max 0: must be between 1 and 64"),
+        (["--rebuild", "x"], "give one of --ckpt PATH, --rebuild NAME, --inspect NAME"),
+        (["--layers"], "--layers: needs --inspect NAME"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(args, message, capsys, tmp_path, monkeypatch):
@@ -55,16 +55,16 @@ def test_mistakes_are_one_line_and_nothing_is_written(args, message, capsys, tmp
 @pytest.mark.parametrize("option", ["--rebuild", "--inspect"])
 def test_an_engine_that_is_not_there(option, capsys, tmp_path):
     assert exit_code(app, "bsm-export", [option, str(tmp_path / "x")]) == 2
-    assert "x.onnx: does not exist: expected an engine written by bsm-export" in capsys.readouterr().err
+    assert "x.onnx: does not exist: expected NAME.onnx or NAME.plan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--rebuild", "x", "--precision", "fp16"], "--precision: does not go with --rebuild: leave it out"),
-        (["--rebuild", "x", "--layers"], "--layers: does not go with --rebuild: leave it out"),
-        (["--inspect", "x", "--batch-max", "2"], "--batch-max: does not go with --inspect: leave it out"),
-        (["--inspect", "x", "-o", "y"], "--output: does not go with --inspect: leave it out"),
+        (["--rebuild", "x", "--precision", "fp16"], "--precision: cannot be used with --rebuild: leave it out"),
+        (["--rebuild", "x", "--layers"], "--layers: cannot be used with --rebuild: leave it out"),
+        (["--inspect", "x", "--batch-max", "2"], "--batch-max: cannot be used with --inspect: leave it out"),
+        (["--inspect", "x", "-o", "y"], "--output: cannot be used with --inspect: leave it out"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(args, message, capsys):
@@ -75,7 +75,7 @@ def test_options_that_would_be_ignored_are_refused(args, message, capsys):
 def test_a_gpu_that_tensorrt_rtx_does_not_build_for_needs_full_tensorrt(monkeypatch):
     monkeypatch.setattr(build_module, "find_gpu", lambda: (H200, ""))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(ExportError, match=r"pip install.*TensorRT-RTX does not build for this GPU, NVIDIA H200 \(9\.0"):
+    with pytest.raises(ExportError, match=r"pip install.*TensorRT-RTX does not support this GPU, NVIDIA H200 \(9\.0"):
         plan_build("auto")
     assert plan_build("tensorrt-rtx").compute_capabilities == DEFAULT_CAPABILITIES
 
@@ -92,12 +92,10 @@ def test_full_tensorrt_needs_a_gpu(monkeypatch):
     monkeypatch.setattr(build_module, "bindings", lambda flavour: sys)
     monkeypatch.setattr(sys, "__version__", "11.0.0", raising=False)
     monkeypatch.setattr(build_module, "find_gpu", lambda: (None, "cudaErrorNoDevice"))
-    with pytest.raises(
-        ExportError, match=r"builds plans on the GPU they are for.*none here \(cudaErrorNoDevice\).*rtx"
-    ):
+    with pytest.raises(ExportError, match=r"needs the GPU that the plan is for.*none \(cudaErrorNoDevice\).*rtx"):
         plan_build("tensorrt")
     monkeypatch.setattr(build_module, "find_gpu", lambda: (RTX_4090, ""))
-    with pytest.raises(ExportError, match=r"full TensorRT builds for the GPU of this machine, NVIDIA GeForce RTX 4090"):
+    with pytest.raises(ExportError, match="full TensorRT builds only for the GPU of this machine, NVIDIA GeForce"):
         plan_build("tensorrt", ("8.0",))
     assert plan_build("tensorrt") == plan_build("auto") == Build("tensorrt", "11.0.0", ("8.9",))
     assert plan_build("auto", ("8.9",)).flavour == "tensorrt"

@@ -1,4 +1,4 @@
-"""The recorded half of the parity check: an input made for it, and what PyTorch makes of that input."""
+"""The test signal of the parity check, and what PyTorch computes from it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Float = NDArray[np.float32]
 SEED = 20260731
 
 
-def recorded_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
-    """A waveform [1, c, samples] with what music has: tones that come and go, noise, loud and soft, silence."""
+def signal_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
+    """A waveform [1, c, samples], always the same, with features of music: tones, noise, loud and soft parts, silence."""
     samples = (frames - 1) * stft.hop_length
     rng = np.random.default_rng(SEED)
     time = np.arange(samples) / stft.sample_rate
@@ -33,9 +33,9 @@ def recorded_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) 
     return wave[None].astype(np.float32)
 
 
-def recorded_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
+def signal_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
     """Its spectrogram [1, t, f, c, 2]."""
-    return Stft(stft.n_fft, stft.hop_length).forward(recorded_wave(stft, channels, frames))
+    return Stft(stft.n_fft, stft.hop_length).forward(signal_wave(stft, channels, frames))
 
 
 def pytorch_stems(model: BandSplitSeparator, mixture: Float) -> Float:
