@@ -33,14 +33,15 @@ MOST = 100_000  # of rounds, frames or chunks
 
 app = typer.Typer(add_completion=False)
 
-ENGINES = "NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it; the first is compared with all others."
-CKPT = "Checkpoint the first engine was made from: PyTorch takes part, too."
-COMPILE = "With --ckpt: torch.compile as well (minutes, and a C++ compiler)."
-FRAMES = "STFT frames of a chunk; several, as 401,801,1601, are measured one after the other."
-BATCH = "Chunks at a time; several, as 1,2,4, are measured one after the other."
-PRODUCTS = "Measure the engines' matrix products alone, the limit of this machine."
-FASTER = "Exit with 1 unless the first engine is faster than this contender, such as torch."
-REPORT = "Write a page with pictures, one self-contained file."
+ENGINES = "NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it; all others are compared with the first."
+CKPT = "Also measure PyTorch, with the checkpoint of the first engine."
+COMPILE = "With --ckpt: also measure torch.compile (takes minutes, needs a C++ compiler)."
+FRAMES = "STFT frames per chunk; a list such as 401,801,1601 is measured one by one."
+BATCH = "Chunks per run; a list such as 1,2,4 is measured one by one."
+PRODUCTS = "Measure the engines' matrix products alone, the lower limit on this machine."
+FASTER = "Exit with code 1 unless the first engine is faster than this contender, such as torch."
+JSON = "Write the results as JSON."
+REPORT = "Write an HTML report with plots, as one self-contained file."
 
 
 @app.command()
@@ -48,35 +49,31 @@ def bench(
     engines: Annotated[list[Path], typer.Argument(metavar="ENGINE...", help=ENGINES)],
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Its configuration, if not in the checkpoint.")
+        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
-    frames: Annotated[
-        str | None, typer.Option(metavar="N,...", help=FRAMES, show_default="what the engine was made for")
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(metavar="N,...", help=BATCH, show_default="what the engine was made for")
-    ] = None,
-    rounds: Annotated[int, typer.Option(help="Runs of each contender that count.")] = 5,
-    warmup: Annotated[int, typer.Option(help="Runs of each contender before them.")] = 2,
+    frames: Annotated[str | None, typer.Option(metavar="N,...", help=FRAMES, show_default="the engine's")] = None,
+    batch: Annotated[str | None, typer.Option(metavar="N,...", help=BATCH, show_default="the engine's")] = None,
+    rounds: Annotated[int, typer.Option(help="Measured runs of each contender.")] = 5,
+    warmup: Annotated[int, typer.Option(help="Warm-up runs of each contender.")] = 2,
     device: Annotated[
-        str, typer.Option(metavar="|".join(DEVICES), help="Where it runs; auto takes what is installed and starts.")
+        str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
     products: Annotated[bool, typer.Option("--products/--no-products", help=PRODUCTS)] = True,
     require_faster_than: Annotated[str | None, typer.Option(metavar="CONTENDER", help=FASTER)] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the figures.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help=JSON)] = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
     version: Version = False,
 ) -> int:
-    """Time each ENGINE, and with --ckpt PyTorch, in turns: cold start, runs, memory, stages, the machine's limit."""
+    """Measure each ENGINE, and PyTorch with --ckpt, in turns: cold start, run time, memory, stages, matrix products."""
     _check_count("--rounds", rounds, 1)
     _check_count("--warmup", warmup, 0)
     _check_torch(ckpt, config, compiled)
     check_output("--json", json_file)
     if report is not None:
-        new_figure(1, 1)  # refuses now, without matplotlib, rather than after minutes
+        new_figure(1, 1)  # reports a missing matplotlib now rather than after minutes
     check_output("--report", report)
     sizes = Sizes(_numbers("--frames", frames), _numbers("--batch", batch))
     with tempfile.TemporaryDirectory(prefix="bsm-bench-") as folder:
@@ -84,7 +81,7 @@ def bench(
         if ckpt is not None:
             entries += _torch(ckpt, config, compiled, entries[0], engines[0], sizes, threads, device)
         _check_required(require_faster_than, [each.contender.name for each in entries])
-        machine = describe_machine()  # before: its load is not ours
+        machine = describe_machine()  # before measuring, which would raise the load
         outcomes = _measure(entries, rounds, warmup)
     required = None if require_faster_than is None else require_faster(outcomes, require_faster_than)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -100,19 +97,19 @@ def bench(
 
 
 class Sizes:
-    """What --frames and --batch ask for: one value is for all that is measured, several are a sweep."""
+    """The sizes from --frames and --batch: one value applies to all measurements, several are a sweep."""
 
     def __init__(self, frames: list[int], batches: list[int]) -> None:
         self._frames, self._batches = frames, batches
 
     def work(self, manifest: Manifest) -> Work:
-        """What the contenders are compared on."""
+        """The work on which the contenders are compared."""
         frames = self._frames[0] if len(self._frames) == 1 else manifest.frames.opt
         batch = self._batches[0] if len(self._batches) == 1 else manifest.batch.opt
         return Work.of(manifest, frames, batch)
 
     def sweep(self, manifest: Manifest) -> list[Work]:
-        """Every length at the compared batch and every batch at the compared length; none where there is one size."""
+        """Every length at the compared batch and every batch at the compared length; empty for a single size."""
         main = self.work(manifest)
         lengths = [Work.of(manifest, each, main.batch) for each in self._frames]
         batches = [Work.of(manifest, main.frames, each) for each in self._batches]
@@ -120,10 +117,10 @@ class Sizes:
         return works if len(works) > 1 else []
 
     def check(self, engine: Path, manifest: Manifest) -> None:
-        """Raise OptionError for what the engine does not take."""
+        """Raise OptionError for sizes that the engine does not accept."""
         for option, values, allowed, what in (
             ("--frames", self._frames, manifest.frames, "frames"),
-            ("--batch", self._batches, manifest.batch, "chunks at a time"),
+            ("--batch", self._batches, manifest.batch, "chunks per run"),
         ):
             for value in values:
                 if not allowed.min <= value <= allowed.max:
@@ -151,9 +148,9 @@ def _engines(
 
 def _limit(name: str, path: Path, work: Work, threads: int | None, folder: Path) -> Contender | str:
     if path.suffix.lower() == ".plan":
-        return "they are measured for ONNX engines only"
+        return "only possible for ONNX engines"
     if _is_missing("onnx"):
-        return "needs onnx (pip install 'bsmamba2[export]')"
+        return "onnx is not installed: pip install 'bsmamba2[export]'"
     return ProductsContender(f"matrix products of {name}", path, work, threads, folder)
 
 
@@ -189,13 +186,13 @@ def _measure(entries: Sequence[Entry], rounds: int, warmup: int) -> list[Outcome
 def _numbers(option: str, text: str | None) -> list[int]:
     parts = [] if text is None else text.split(",")
     if not all(part.isascii() and part.isdigit() and len(part) < 8 and int(part) > 0 for part in parts):
-        raise OptionError(f"{option} {text}: expected a number, or several, such as 1,2,4")
+        raise OptionError(f"{option} {text}: must be a number, or several such as 1,2,4")
     return sorted({int(part) for part in parts})
 
 
 def _check_count(option: str, value: int, least: int) -> None:
     if not least <= value <= MOST:
-        raise OptionError(f"{option} {value}: expected {least} to {MOST}")
+        raise OptionError(f"{option} {value}: must be between {least} and {MOST}")
 
 
 def _is_missing(package: str) -> bool:
@@ -204,16 +201,21 @@ def _is_missing(package: str) -> bool:
 
 def _check_torch(ckpt: str | None, config: Path | None, compiled: bool) -> None:
     if ckpt is None and (config is not None or compiled):
-        raise OptionError(f"{'--compile' if compiled else '--config'}: goes with --ckpt only")
+        raise OptionError(f"{'--compile' if compiled else '--config'}: needs --ckpt")
     for package in ("torch", "safetensors", "yaml"):
         if ckpt is not None and _is_missing(package):
             raise OptionError(f"--ckpt: {package} is not installed: pip install 'bsmamba2[export]'")
 
 
 def _check_required(name: str | None, contenders: list[str]) -> None:
-    if name is not None and name not in contenders[1:]:
-        others = f"expected {' or '.join(contenders[1:])}" if contenders[1:] else "there is no other: give --ckpt"
-        raise OptionError(f"--require-faster-than {name}: is not one of the other contenders: {others}")
+    others = contenders[1:]
+    if name is None or name in others:
+        return
+    missing = {"torch": "--ckpt", "torch.compile": "--ckpt and --compile"}.get(name)
+    if missing is not None:
+        raise OptionError(f"--require-faster-than {name}: needs {missing}")
+    expected = f"must be {' or '.join(others)}" if others else "needs another engine, or --ckpt"
+    raise OptionError(f"--require-faster-than {name}: {expected}")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The network in PyTorch as a contender, run eagerly or by torch.compile."""
+"""The network in PyTorch as a contender: eager, or with torch.compile."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TorchContender:
-    """A checkpoint's network, on the device that the engine it is compared with takes."""
+    """A checkpoint's network, on the same kind of device as the engine it is compared with."""
 
     name: str
     ckpt: str
     config: Path | None
-    engine: Path  # must hold the same network, or nothing is compared
+    engine: Path  # must hold the same network
     manifest: Manifest  # of the engine
     work: Work
     threads: int | None
@@ -35,11 +35,11 @@ class TorchContender:
 
     @property
     def optional(self) -> bool:
-        """Compiling needs a C++ compiler and may fail; the others are measured all the same."""
+        """Compiling needs a C++ compiler and may fail; the other contenders are still measured."""
         return self.compiled
 
     def open(self) -> TorchSession:
-        if self.compiled:  # one process, or those that compile might outlive this one
+        if self.compiled:  # one process: further ones could outlive this one
             os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         import torch
 
@@ -59,7 +59,7 @@ class TorchContender:
         return TorchSession(network, device, Mixtures(self.manifest.bins, self.manifest.model.channels))
 
     def _check(self, checkpoint: Checkpoint) -> None:
-        """Raise OptionError unless it is a network of the engine's sizes."""
+        """Raise OptionError unless it is the engine's network."""
         from export.describe import is_network_of
 
         config = checkpoint.config
@@ -71,7 +71,7 @@ class TorchContender:
 
 
 def torch_device(device: str, engine: Path) -> str:
-    """Where PyTorch runs beside `engine` on `device`: "cpu" or "cuda". Raises OptionError for a GPU it cannot use."""
+    """Where PyTorch runs if `engine` runs on `device`: "cpu" or "cuda". Raises OptionError for a GPU it cannot use."""
     import torch
 
     on_gpu = device in ("cuda", "tensorrt") or engine.suffix.lower() == ".plan"
@@ -80,7 +80,7 @@ def torch_device(device: str, engine: Path) -> str:
 
         on_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and torch.cuda.is_available()
     if on_gpu and not torch.cuda.is_available():
-        raise OptionError("this PyTorch cannot use the GPU: install one built for CUDA, or leave --ckpt out")
+        raise OptionError("--ckpt: this PyTorch cannot use the GPU: install one built for CUDA, or leave out --ckpt")
     return "cuda" if on_gpu else "cpu"
 
 
@@ -93,7 +93,7 @@ class TorchSession:
         self._network, self._device, self._mixtures = network, device, mixtures
 
     def run(self, work: Work) -> float:
-        """Seconds from the mixture in memory to the stems in memory, as for an engine."""
+        """Seconds from the mixture in memory to the stems in memory, as measured for engines."""
         import torch
 
         mixture = self._mixtures.of(work)

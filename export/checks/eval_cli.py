@@ -1,4 +1,4 @@
-"""`bsm-eval`: engines and checkpoints judged on songs with true stems."""
+"""`bsm-eval`: engines and checkpoints evaluated on songs with true stems."""
 
 from __future__ import annotations
 
@@ -29,51 +29,55 @@ from runtime.songs.progress import song_progress
 
 SHORTEST, LONGEST = 0.1, 600.0  # s
 
-MODELS = "NAME.onnx or NAME.plan by bsm-export, or a checkpoint, which PyTorch runs."
-DATA = "Folder of <song>/{mixture,vocals,...}.{wav,flac,ogg}, or one with such folders train, valid, test."
-SUBSET = "Which of these; test, where there is one."
-SECONDS = "Input lengths to compare, such as 1,2,4,8,12,16; one alone is that of all tables."
-STEM = "Stems to judge, such as vocals."
-REPORT = "Write a page with tables and a plot, one self-contained file."
+MODELS = "Engine (NAME.onnx or NAME.plan, written by bsm-export) or checkpoint (run by PyTorch)."
+DATA = "Folder of songs, <song>/{mixture,vocals,...}.{wav,flac,ogg}, or of such folders named train, valid, test."
+SECONDS = "Input lengths to compare, such as 1,2,4,8,12,16."
+STEM = "Stems to evaluate, such as vocals."
+WEIGHTS = "Weights to use if the checkpoint has several copies."
+OVERLAP = "Overlap between chunks, as a fraction (0 to 0.9). The paper uses 0."
+DEVICE = "Device for engines; auto: CUDA if it works, otherwise the CPU."
+JSON = "Write the results as JSON."
+REPORT = "Write an HTML report with tables and a plot, as one self-contained file."
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="ENGINE_OR_CKPT...", help=MODELS)],
+    models: Annotated[list[str], typer.Argument(metavar="ENGINE|CKPT...", help=MODELS)],
     data: Annotated[Path, typer.Option(metavar="DIR", help=DATA)],
-    subset: Annotated[str | None, typer.Option(metavar="train|valid|test", help=SUBSET)] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many songs.")] = None,
-    stem: Annotated[str | None, typer.Option(metavar="NAME,...", help=STEM, show_default="all it gives")] = None,
-    seconds: Annotated[
-        str | None, typer.Option(metavar="N,...", help=SECONDS, show_default="what the engine was made for")
+    subset: Annotated[
+        str | None, typer.Option(metavar="train|valid|test", help="Subset to use.", show_default="test, if present")
     ] = None,
-    overlap: Annotated[float, typer.Option(help="Part of a chunk shared with the next; the paper's is 0.")] = 0.0,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Evaluate only the first N songs.")] = None,
+    stem: Annotated[str | None, typer.Option(metavar="NAME,...", help=STEM, show_default="all")] = None,
+    seconds: Annotated[str | None, typer.Option(metavar="N,...", help=SECONDS, show_default="the engine's")] = None,
+    overlap: Annotated[float, typer.Option(help=OVERLAP)] = 0.0,
     config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Configuration of a checkpoint that has none.")
+        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="raw|ema", help="Of a checkpoint that has both.", show_default="raw")
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where engines run.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all figures.")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="raw|ema|KEY", help=WEIGHTS, show_default="raw")] = None,
+    device: Annotated[
+        str,
+        typer.Option(metavar="|".join(DEVICES), help=DEVICE),
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help=JSON)] = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
     version: Version = False,
 ) -> None:
-    """Separate the songs in DIR and compare with their true stems: uSDR, cSDR and the paper's tables."""
+    """Separate the songs in DIR and compare the result with their true stems: uSDR, cSDR, the paper's tables."""
     given = list(dict.fromkeys(models))
     check_options(given, config, weights)
     lengths = _lengths(seconds)
     check_output("--json", json_file)
     check_output("--report", report)
     if report is not None:
-        new_figure(1, 1)  # refuses now, without matplotlib
+        new_figure(1, 1)  # reports a missing matplotlib now
     folder = songs_folder(data, subset)
     tracks = find_tracks(folder)[:limit]
-    machine = describe_machine()  # before: its load is not ours
+    machine = describe_machine()  # before the work, which would raise the load
     with ExitStack() as stack:
         opened = []
         for each in given:
@@ -111,14 +115,14 @@ def evaluate(
 
 
 def _stems(models: list[Model], asked: str | None, overlap: float, own: dict[str, float]) -> list[str]:
-    """What --stem asks for, or all stems that every model gives."""
+    """The stems in --stem, or all that every model gives."""
     given = [model.separator(overlap, own[model.name]).stems for model in models]
     common = [stem for stem in given[0] if all(stem in each for each in given)]
     if not common:
-        raise OptionError(f"{', '.join(model.given for model in models)}: give no stem in common: evaluate each alone")
+        raise OptionError(f"{', '.join(model.given for model in models)}: have no stem in common: evaluate each alone")
     wanted = common if asked is None else list(dict.fromkeys(name.strip().lower() for name in asked.split(",")))
     if not set(wanted) <= set(common):
-        raise OptionError(f"--stem {asked}: expected some of {', '.join(common)}")
+        raise OptionError(f"--stem {asked}: must be among {', '.join(common)}")
     return wanted
 
 
@@ -145,7 +149,7 @@ def _judged(
 
 
 def _told(update: Callable[[int], None], samples: int, done: int, chunks: int) -> None:
-    """Chunks done, in samples of the song."""
+    """Report chunks done as samples of the song."""
     update(samples * done // chunks)
 
 
@@ -153,9 +157,9 @@ def _lengths(text: str | None) -> list[float]:
     try:
         lengths = sorted({float(part) for part in text.split(",")}) if text is not None else []
     except ValueError as error:
-        raise OptionError(f"--seconds {text}: expected numbers, such as 1,2,4,8,12,16") from error
+        raise OptionError(f"--seconds {text}: must be numbers, such as 1,2,4,8,12,16") from error
     if not all(SHORTEST <= length <= LONGEST for length in lengths):
-        raise OptionError(f"--seconds {text}: expected {SHORTEST:g} to {LONGEST:g} s each")
+        raise OptionError(f"--seconds {text}: each must be between {SHORTEST:g} and {LONGEST:g} s")
     return lengths
 
 

@@ -1,4 +1,4 @@
-"""What `bsm-eval` judges: engines as they are deployed, checkpoints as PyTorch runs them."""
+"""What `bsm-eval` evaluates: engines as bsm-run runs them, checkpoints as PyTorch runs them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from bsmamba2.networks.model import BandSplitSeparator
 
 ENGINES = (".onnx", ".plan")
-PAPER_SECONDS = 8.0  # a checkpoint does not say on what length it was trained
+PAPER_SECONDS = 8.0  # a checkpoint does not state the length it was trained on
 
 
 @dataclass(frozen=True)
 class Model:
-    """An open engine, or a network in its place. `given` is what the command line calls it, `name` what tables do."""
+    """An open engine, or a network in its place. `given` is its name on the command line, `name` the one in tables."""
 
     name: str
     given: str
@@ -32,25 +32,25 @@ class Model:
 
     @property
     def seconds(self) -> float:
-        """The input length it was made for."""
+        """Its own input length."""
         return self.manifest.chunk_samples / self.manifest.stft.sample_rate
 
     def separator(self, overlap: float, seconds: float) -> Separator:
-        """It on chunks of `seconds`, one at a time where it can, so that long ones fit into memory."""
+        """A separator with chunks of `seconds`, at the smallest batch size, so that long chunks fit into memory."""
         frames = self._frames(seconds)
         allowed = Range(frames, frames, frames) if self.any_length else replace(self.manifest.frames, opt=frames)
         return Separator(self.backend, replace(self.manifest, frames=allowed), overlap, self.manifest.batch.min)
 
     def check(self, lengths: Sequence[float]) -> None:
-        """Raises OptionError for an input length, in s, that this engine does not take."""
+        """Raises OptionError for an input length, in s, that this engine does not accept."""
         allowed = self.manifest.frames
         low, high = self._seconds(allowed.min), self._seconds(allowed.max)
         for seconds in lengths:
             if not self.any_length and not allowed.min <= self._frames(seconds) <= allowed.max:
                 takes = f"{low:g}" if low == high else f"{low:g} to {high:g}"
                 raise OptionError(
-                    f"--seconds {seconds:g}: {self.given} takes {takes} s: "
-                    f"export it with bsm-export --frames MIN:OPT:MAX ({seconds:g} s are {self._frames(seconds)} frames)"
+                    f"--seconds {seconds:g}: {self.given} takes {takes} s: export it again with --frames MIN:OPT:MAX "
+                    f"({seconds:g} s are {self._frames(seconds)} frames)"
                 )
 
     def _frames(self, seconds: float) -> int:
@@ -61,9 +61,9 @@ class Model:
 
 
 def check_options(given: Sequence[str], config: Path | None, weights: str | None) -> None:
-    """Raises OptionError for what would be ignored."""
+    """Raises OptionError for options that would be ignored."""
     if all(_is_engine(each) for each in given) and (config is not None or weights is not None):
-        raise OptionError(f"{'--weights' if config is None else '--config'}: goes with a checkpoint, and none is given")
+        raise OptionError(f"{'--weights' if config is None else '--config'}: applies to checkpoints, and none is given")
 
 
 def _is_engine(given: str) -> bool:
@@ -73,8 +73,8 @@ def _is_engine(given: str) -> bool:
 def open_model(
     given: str, all_given: Sequence[str], config: Path | None, weights: str | None, device: str, threads: int | None
 ) -> Model:
-    """`given`, of `all_given`, from which its name tells it. Raises ManifestError, EngineError, OptionError, and
-    BsmambaError of a checkpoint.
+    """Open the engine or checkpoint `given`, one of `all_given`. Raises ManifestError, EngineError, OptionError, and
+    BsmambaError for a checkpoint.
     """
     name, path = _name(given, all_given), Path(given)
     if _is_engine(given):
@@ -82,7 +82,7 @@ def open_model(
         return Model(name, given, open_backend(path, manifest, threads, device), manifest, any_length=False)
     if device not in ("auto", "cpu"):
         raise OptionError(
-            f"--device {device}: {given} is a checkpoint, which runs on the CPU: export it with bsm-export"
+            f"--device {device}: {given} is a checkpoint, which runs on the CPU only: export it with bsm-export"
         )
     try:
         from bsmamba2.checkpoint import load_checkpoint
@@ -98,7 +98,7 @@ def open_model(
 
 
 def _name(given: str, all_given: Sequence[str]) -> str:
-    """As short as tells it from the others."""
+    """The shortest name that distinguishes it from the others."""
     path, paths = Path(given), [Path(each) for each in all_given]
     if [each.stem for each in paths].count(path.stem) == 1:
         return path.stem
@@ -106,7 +106,7 @@ def _name(given: str, all_given: Sequence[str]) -> str:
 
 
 def _manifest(checkpoint: Checkpoint, model: BandSplitSeparator) -> Manifest:
-    """What an engine of this checkpoint would be, at the paper's input length."""
+    """The manifest that an engine of this checkpoint would have, at the paper's input length."""
     from export.describe import describe, model_of
 
     stft = checkpoint.config.stft

@@ -31,45 +31,46 @@ Float = NDArray[np.float32]
 
 app = typer.Typer(add_completion=False)
 
-REFERENCE = "What PyTorch computed, by bsm-export --reference."
-CKPT = "Checkpoint the engine was made from: PyTorch computes the reference now."
-AUDIO = "A song to compare on (with --ckpt) and to separate (with --stems)."
-STEMS = "Folder of its true stems, as vocals.wav or vocals.flac: shows the SDR before and after."
-REPORT = "Write a page with pictures, one self-contained file."
+ENGINE = "NAME.onnx or NAME.plan, written by bsm-export, with NAME.json beside it."
+REFERENCE = "PyTorch's results, written by bsm-export --reference."
+CKPT = "Checkpoint of the engine: PyTorch computes the reference now."
+AUDIO = "Song to compare on (with --ckpt) or to separate (with --stems)."
+STEMS = "Folder of the song's true stems, such as vocals.wav: compares the SDR before and after the export."
+REPORT = "Write an HTML report with plots, as one self-contained file."
 
 
 @app.command()
 def parity(
-    engine: Annotated[Path, typer.Argument(help="NAME.onnx or NAME.plan, written by bsm-export, NAME.json beside it.")],
+    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help=ENGINE)],
     reference: Annotated[
-        Path | None, typer.Option(metavar="NAME.npz", help=REFERENCE, show_default="beside the engine")
+        Path | None, typer.Option(metavar="NAME.npz", help=REFERENCE, show_default="NAME.npz beside the engine")
     ] = None,
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Its configuration, if not in the checkpoint.")
+        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
     ] = None,
     audio: Annotated[Path | None, typer.Option(metavar="SONG", help=AUDIO)] = None,
     stems: Annotated[Path | None, typer.Option(metavar="DIR", help=STEMS)] = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
     device: Annotated[
-        str, typer.Option(metavar="|".join(DEVICES), help="Where it runs; auto takes what is installed and starts.")
+        str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one a core")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
     version: Version = False,
 ) -> int:
-    """Compare what ENGINE computes with what PyTorch does, stage by stage. Exit code 1: not within tolerance."""
+    """Compare ENGINE with PyTorch, stage by stage. Exit code 1: not within tolerance."""
     _check_options(reference, ckpt, config, audio, stems)
     manifest = read_manifest(engine)
     beside = engine.with_suffix(".npz")
     if reference is None and ckpt is None and not beside.exists():
-        raise OptionError(f"{engine}: nothing to compare with: give --reference or --ckpt")
+        raise OptionError(f"{engine}: nothing to compare with ({beside.name} is not there): give --reference or --ckpt")
     if report is not None:
-        new_figure(1, 1)  # refuses now, without matplotlib
+        new_figure(1, 1)  # reports a missing matplotlib now
         check_output("--report", report)
     song = None if audio is None else read_song(audio)
     if song is not None and song.audio.shape[0] > 2:
-        raise AudioError(f"{audio}: {song.audio.shape[0]} channels: expected mono or stereo, mix it down first")
+        raise AudioError(f"{audio}: has {song.audio.shape[0]} channels: must be mono or stereo: mix it down first")
     truth = None
     with closing(open_backend(engine, manifest, threads, device)) as backend:
         if stems is not None and song is not None:
@@ -77,7 +78,7 @@ def parity(
         checkpoint = None if ckpt is None else _checkpoint(ckpt, config, manifest, threads)
         if reference is not None or checkpoint is None:
             path = reference or beside
-            recorded, against = read_reference(path, manifest), f"{path}, what PyTorch computed at the export"
+            recorded, against = read_reference(path, manifest), f"{path}, PyTorch's results from the export"
         else:
             recorded, against = _computed(checkpoint, manifest, song, audio)
         stages, found = replay(backend, manifest, recorded)
@@ -98,21 +99,21 @@ def parity(
 def _check_options(
     reference: Path | None, ckpt: str | None, config: Path | None, audio: Path | None, stems: Path | None
 ) -> None:
-    """Refuse options that lack what they need, or would be ignored."""
+    """Raise OptionError for options that need others, or would be ignored."""
     if stems is not None and audio is None:
-        raise OptionError(f"--stems {stems}: are of a song: give it with --audio SONG")
+        raise OptionError(f"--stems {stems}: needs --audio SONG")
     if stems is not None and not stems.is_dir():
-        raise OptionError(f"--stems {stems}: is no folder: expected one that holds vocals.wav or the like")
+        raise OptionError(f"--stems {stems}: not a folder: expected a folder of true stems, such as vocals.wav")
     if audio is not None and stems is None and (ckpt is None or reference is not None):
-        raise OptionError(f"--audio {audio}: goes with --ckpt, to compare on this song, or with --stems DIR")
+        raise OptionError(f"--audio {audio}: needs --ckpt, to compare on this song, or --stems DIR, to compare the SDR")
     if config is not None and ckpt is None:
-        raise OptionError("--config: goes with --ckpt only")
+        raise OptionError("--config: needs --ckpt")
     if reference is not None and ckpt is not None and stems is None:
-        raise OptionError("--reference and --ckpt: give one of them")
+        raise OptionError("--reference and --ckpt: give only one of them")
 
 
 def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest, threads: int | None) -> Checkpoint:
-    """The checkpoint, once it is known to be the engine's. Raises OptionError, BsmambaError."""
+    """The checkpoint, checked to be the engine's. Raises OptionError, BsmambaError."""
     try:
         from bsmamba2.checkpoint import load_checkpoint
         from export.describe import is_network_of
@@ -124,7 +125,7 @@ def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest, threads: int
     checkpoint = load_checkpoint(ckpt, config, manifest.checkpoint.weights)
     require_origin(ckpt, sha256_of(checkpoint.path), checkpoint.weights, manifest)
     if not is_network_of(checkpoint.config, manifest):
-        raise OptionError(f"{ckpt}: describes another network than the engine's: give the --config it was made with")
+        raise OptionError(f"{ckpt}: read as another network than the engine's: give the --config of its export")
     return checkpoint
 
 
@@ -145,7 +146,7 @@ def _computed(
 
 
 def _loudest_chunk(song: Song, manifest: Manifest) -> tuple[Float, float]:
-    """The loudest of the chunks of a song, many of which begin with silence, [1, c, samples]; its start in s."""
+    """The loudest chunk of a song (many songs begin with silence), [1, c, samples], and its start in s."""
     rate, channels = manifest.stft.sample_rate, manifest.model.channels
     wave = resample(song.audio, song.sample_rate, rate)
     if len(wave) < channels:

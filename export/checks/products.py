@@ -1,6 +1,6 @@
-"""An engine's matrix products, found by running it once under a profiler, and computed alone.
+"""An engine's matrix products, found by running it once with ONNX Runtime's profiler, and computed alone.
 
-What an engine takes beyond their time goes into moving data, elementwise operations and starting nodes.
+The rest of an engine's time is spent on moving data, elementwise operations and starting nodes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from runtime.errors import EngineError
 
 OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}
 TYPES = {"float": np.float32, "float16": np.float16, "double": np.float64}  # ONNX Runtime's names
-SAMPLE_SECONDS, MOST_RUNS = 0.01, 20  # of one product in a round: as long, unless that takes more runs than these
+SAMPLE_SECONDS, MOST_RUNS = 0.01, 20  # for one product in a round: at least so long, or so many runs
 
 
 @dataclass(frozen=True)
 class ProductsContender:
-    """The products of an ONNX engine, all of its own sizes, on the CPU."""
+    """The matrix products of an ONNX engine, in their own sizes, on the CPU."""
 
     name: str
     path: Path
     work: Work
     threads: int | None
-    folder: Path  # for the profile
+    folder: Path  # for the profiler's file
     optional: bool = True
 
     def open(self) -> ProductsSession:
@@ -48,7 +48,7 @@ class ProductsContender:
 def profile(
     engine: Path | bytes, inputs: dict[str, np.ndarray], threads: int | None, folder: Path
 ) -> list[dict[str, Any]]:
-    """ONNX Runtime's events of one run on the CPU, those of nodes inside of Scans and Loops once an iteration."""
+    """ONNX Runtime's events of one run on the CPU; nodes inside Scans and Loops have one event per iteration."""
     import onnxruntime as ort
 
     from runtime.backends.onnxruntime import session_options
@@ -67,7 +67,7 @@ def profile(
 
 
 def products_of(events: Iterable[dict[str, Any]]) -> Counter[Product]:
-    """The products among a profile's events, and how often each was computed. Raises EngineError for none."""
+    """The products in a profile's events, and how often each is computed. Raises EngineError if there are none."""
     found: Counter[Product] = Counter()
     for event in events:
         args = event.get("args", {})
@@ -82,10 +82,10 @@ def products_of(events: Iterable[dict[str, Any]]) -> Counter[Product]:
 
 
 def _product(operator: str, inputs: list[tuple[str, list[int]]], out: tuple[int, ...]) -> Product:
-    """A product of the same sizes, nothing transposed.
+    """A product of the same sizes without transpositions.
 
-    A weight laid out beforehand is no input any more: the shapes of what is left tell its sizes. Gemm's bias may
-    come after it.
+    A prepacked weight is not among the inputs; its shape follows from the other shapes. Gemm may have a bias as the
+    last input.
     """
     (dtype, first), rest = inputs[0], [tuple(shape) for _, shape in inputs[1:]]
     left = tuple(first)
@@ -101,7 +101,7 @@ def _product(operator: str, inputs: list[tuple[str, list[int]]], out: tuple[int,
     k = next((k for k in (left[-1], left[-2]) if _fits(left, m, k) and _fits(right, k, n)), 0)
     if k and np.broadcast_shapes(left[:-2], right[:-2]) == out[:-2]:
         return Product((*left[:-2], m, k), (*right[:-2], k, n), False, dtype)
-    k = math.prod(left) // math.prod(out[:-1])  # the batch is transposed, too
+    k = math.prod(left) // math.prod(out[:-1])  # the batch axes are transposed as well
     return Product((*out[:-1], k), (*out[:-2], k, n), False, dtype)
 
 
@@ -111,7 +111,7 @@ def _fits(shape: tuple[int, ...], rows: int, columns: int) -> bool:
 
 
 class ProductsSession:
-    """Every distinct product, each time one after the other."""
+    """Runs every distinct product, one after the other."""
 
     def __init__(self, products: Counter[Product], threads: int | None) -> None:
         import onnxruntime as ort
@@ -121,28 +121,28 @@ class ProductsSession:
         self._samples: dict[Product, list[float]] = {product: [] for product in products}
 
     def run(self, work: Work) -> float:
-        """Seconds all of the products of one run of the engine take; a few of each are timed."""
+        """Seconds for all products of one run of the engine; each distinct product is measured a few times."""
         for product, samples in self._samples.items():
             samples.append(seconds_alone(product, self._threads))
         return sum(count * self._samples[product][-1] for product, count in self._products.items())
 
     def each(self) -> list[ProductTime]:
-        """Every distinct product, the median of its samples so far; those that take most come first."""
+        """Every distinct product with the median of its samples, the most expensive first."""
         times = [ProductTime(each, n, statistics.median(self._samples[each])) for each, n in self._products.items()]
         return sorted(times, key=lambda each: each.count * each.seconds, reverse=True)
 
 
 def seconds_alone(product: Product, threads: int | None) -> float:
-    """Seconds of one, the median of a few, in ONNX Runtime on operands in place, so that running it does nothing else.
+    """Seconds of one product in ONNX Runtime, median of a few runs, without copying operands.
 
-    Opens and closes a session: the memory and the threads of the one before are gone.
+    The session is closed afterwards, which releases its memory and threads.
     """
     import onnxruntime as ort
 
     from runtime.backends.onnxruntime import session_options
 
     if product.dtype not in TYPES:
-        raise EngineError(f"a matrix product of {product.dtype}: expected one of {', '.join(TYPES)}")
+        raise EngineError(f"a matrix product of type {product.dtype}: expected one of {', '.join(TYPES)}")
     dtype = TYPES[product.dtype]
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal(shape, np.float32).astype(dtype) for shape in (product.left, product.right))
@@ -150,14 +150,14 @@ def seconds_alone(product: Product, threads: int | None) -> float:
         one_product(left, right, product), session_options(threads), ["CPUExecutionProvider"]
     )
     binding = session.io_binding()
-    # Named, so that they outlive this: a binding holds no reference to the memory it is bound to.
+    # Kept in variables: a binding holds no reference to the memory it is bound to.
     bound = {"left": left} if product.weight else {"left": left, "right": right}
     operands = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in bound.items()}
     out = ort.OrtValue.ortvalue_from_shape_and_type(list(product.out), dtype)
     for name, value in operands.items():
         binding.bind_ortvalue_input(name, value)
     binding.bind_ortvalue_output("out", out)
-    session.run_with_iobinding(binding)  # touches the memory for the first time
+    session.run_with_iobinding(binding)  # the first run touches new memory
     times: list[float] = []
     while not times or (sum(times) < SAMPLE_SECONDS and len(times) < MOST_RUNS):
         start = time.perf_counter()
@@ -167,7 +167,7 @@ def seconds_alone(product: Product, threads: int | None) -> float:
 
 
 def one_product(left: np.ndarray, right: np.ndarray, product: Product) -> bytes:
-    """An ONNX file that computes `left` times `right`, the latter inside of it where it is a weight."""
+    """An ONNX file that computes `left` times `right`; a weight is stored in the file."""
     from onnx import helper, numpy_helper
 
     dtype = helper.np_dtype_to_tensor_dtype(left.dtype)

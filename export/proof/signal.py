@@ -17,7 +17,7 @@ SEED = 20260731
 
 
 def signal_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
-    """A waveform [1, c, samples], always the same, with features of music: tones, noise, loud and soft parts, silence."""
+    """A waveform [1, c, samples], always the same, with tones, noise, loud and soft parts and silence, like music."""
     samples = (frames - 1) * stft.hop_length
     rng = np.random.default_rng(SEED)
     time = np.arange(samples) / stft.sample_rate

@@ -1,4 +1,4 @@
-"""What runs an engine. A backend takes `mixture` and returns `stems`, numpy to numpy, and knows nothing else."""
+"""Backends run engines: they take `mixture` and return `stems` as numpy arrays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.engine.content import EXPECTED
 from runtime.engine.manifest import Manifest
 from runtime.errors import EngineError, OptionError
 
@@ -17,44 +18,44 @@ DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 
 
 class Pending(Protocol):
-    """A chunk on its way through an engine."""
+    """A batch that has been submitted to an engine."""
 
     def result(self) -> Float:
-        """Its stems [b, s, t, f, c, 2], once they are there. Raises EngineError."""
+        """Wait for its stems [b, s, t, f, c, 2]. Raises EngineError."""
         ...
 
 
 class Backend(Protocol):
     """Runs one engine."""
 
-    name: str  # what executes it, with its version
-    notes: list[str]  # what a user should know of how it runs
-    depth: int  # chunks that may be under way at a time; 1: submit does all the work
+    name: str  # library, version and device that run it
+    notes: list[str]  # messages for the user about how it runs
+    depth: int  # batches that may be pending at a time; 1: submit does all the work
 
     def run(self, mixture: Float) -> Float:
         """[b, t, f, c, 2] -> [b, s, t, f, c, 2]. Raises EngineError."""
         ...
 
     def submit(self, mixture: Float) -> Pending:
-        """Start with [b, t, f, c, 2]. Raises EngineError."""
+        """Start processing [b, t, f, c, 2]. Raises EngineError."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release its memory and handles."""
         ...
 
 
 @runtime_checkable
 class Probing(Protocol):
-    """A backend that can give what its engine computes on the way."""
+    """A backend that can return its engine's intermediate results."""
 
     def run_probes(self, mixture: Float) -> dict[str, Float]:
-        """[b, t, f, c, 2] -> every output of the engine by name, `stems` among them. Raises EngineError."""
+        """[b, t, f, c, 2] -> every output of the engine by name, including `stems`. Raises EngineError."""
         ...
 
 
 class Done:
-    """What a backend that works at once gives for a submission."""
+    """The result of a submission to a backend that works synchronously."""
 
     def __init__(self, stems: Float) -> None:
         self._stems = stems
@@ -64,18 +65,16 @@ class Done:
 
 
 def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: str = "auto") -> Backend:
-    """The backend for the engine's format, told by its suffix, on one of `DEVICES`.
+    """The backend for the engine's format, which its suffix tells, on one of `DEVICES`.
 
-    A plan runs in TensorRT, so "cuda" is as good a name for its device as "tensorrt". For an ONNX file "tensorrt" means
-    ONNX Runtime's TensorRT provider. Raises EngineError unless engine and manifest agree and the device can be had.
+    A plan always runs in TensorRT, with "cuda" as with "tensorrt". An ONNX file with "tensorrt" runs in the TensorRT
+    provider of ONNX Runtime. Raises EngineError if engine and manifest do not match or the device cannot be used.
     """
     if device not in DEVICES:
         raise OptionError(f"--device {device}: must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
     suffix = engine.suffix.lower()
     if threads is not None and (device in ("cuda", "tensorrt") or suffix == ".plan"):
-        raise OptionError(
-            f"--threads {threads}: the engine runs on a GPU and takes no CPU threads: leave --threads out"
-        )
+        raise OptionError(f"--threads {threads}: the engine runs on a GPU, and these are CPU threads: leave it out")
     if suffix == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 
@@ -89,8 +88,8 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
             from runtime.backends.plan_checks import what_runs_without_gpu
 
             remedy = what_runs_without_gpu(engine, manifest)
-            raise EngineError(f"{engine}: a TensorRT plan runs on NVIDIA GPUs only, not on device cpu: {remedy}")
+            raise EngineError(f"{engine}: a TensorRT plan runs on NVIDIA GPUs only, not with --device cpu: {remedy}")
         from runtime.backends.tensorrt import TensorRtBackend
 
         return TensorRtBackend(engine, manifest)
-    raise EngineError(f"{engine}: a {engine.suffix or 'nameless'} file: expected an engine NAME.onnx or NAME.plan")
+    raise EngineError(f"{engine}: {EXPECTED}")

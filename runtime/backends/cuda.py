@@ -1,4 +1,4 @@
-"""The CUDA that a plan needs, by way of cuda-python: memory, copies, a stream, events, graphs. Errors are raised."""
+"""The parts of CUDA that a plan needs, through cuda-python: memory, copies, a stream, events, graphs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_cudart() -> ModuleType:
     """cuda-python's bindings of the CUDA runtime. Raises EngineError."""
     try:
         from cuda.bindings import runtime
-    except Exception as error:  # a library that does not fit comes as one of many exceptions
+    except Exception as error:  # an unsuitable library raises one of many exceptions
         raise EngineError(
             f"cuda-python cannot be loaded ({error}): pip install 'bsmamba2[tensorrt]' or 'bsmamba2[tensorrt-rtx]'"
         ) from error
@@ -28,20 +28,20 @@ def load_cudart() -> ModuleType:
 
 
 class Cuda:
-    """One non-blocking stream and the memory used on it. Everything taken is given back by `close`."""
+    """One non-blocking stream and the memory used on it. `close` releases everything."""
 
     def __init__(self) -> None:
         self._cudart: Any = load_cudart()
-        self._undo: list[tuple[str, Any]] = []  # what gives back each thing taken, in the order they were taken
+        self._undo: list[tuple[str, Any]] = []  # (function, argument) to release each resource
         self.stream = self._take("cudaStreamCreateWithFlags", self._cudart.cudaStreamNonBlocking, "cudaStreamDestroy")
 
     def call(self, function: str, *args: Any) -> Any:
-        """The result of a function of the CUDA runtime. Raises EngineError unless it succeeds."""
+        """Call a function of the CUDA runtime and return its result. Raises EngineError if it fails."""
         error, *values = getattr(self._cudart, function)(*args)
         if error != self._cudart.cudaError_t.cudaSuccess:
             remedy = ""
             if error == self._cudart.cudaError_t.cudaErrorMemoryAllocation:
-                remedy = ": out of memory, close what else uses the GPU or export with a smaller --batch-max"
+                remedy = ": GPU memory is full: close other programs on the GPU, or export with a smaller --batch-max"
             raise EngineError(f"CUDA: {function} failed with {error.name}{remedy}")
         return values[0] if values else None
 
@@ -51,11 +51,11 @@ class Cuda:
         return taken
 
     def device_memory(self, floats: int) -> int:
-        """The address of device memory for so many float32."""
+        """The address of device memory for `floats` float32 values."""
         return int(self._take("cudaMalloc", 4 * floats, "cudaFree"))
 
     def host_memory(self, floats: int) -> Float:
-        """Page-locked memory, which copies on the stream can overlap with other work: [floats]."""
+        """Page-locked memory [floats], so that copies on the stream overlap with other work."""
         address = int(self._take("cudaMallocHost", 4 * floats, "cudaFreeHost"))
         return np.ctypeslib.as_array((ctypes.c_float * floats).from_address(address))
 
@@ -88,7 +88,7 @@ class Cuda:
         )
 
     def end_capture(self) -> Any:
-        """What was put on the stream since `begin_capture`, ready to be launched."""
+        """The work put on the stream since `begin_capture`, as a graph that can be launched."""
         graph = self.call("cudaStreamEndCapture", self.stream)
         try:
             executable = self.call("cudaGraphInstantiate", graph, 0)
@@ -101,12 +101,12 @@ class Cuda:
         self.call("cudaGraphLaunch", executable, self.stream)
 
     def drop_graph(self, executable: Any) -> None:
-        """Give back what `end_capture` gave."""
+        """Release a graph from `end_capture`."""
         self._undo.remove(("cudaGraphExecDestroy", executable))
         self.call("cudaGraphExecDestroy", executable)
 
     def close(self) -> None:
-        """Wait for the stream and give everything back, then raise the first EngineError met on the way."""
+        """Wait for the stream, release everything, then raise the first EngineError that occurred."""
         undo, self._undo = self._undo, []
         failures = []
         for function, taken in [("cudaStreamSynchronize", self.stream), *reversed(undo)] if undo else []:

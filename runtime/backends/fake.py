@@ -1,4 +1,4 @@
-"""A backend without an engine, for tests of everything around it."""
+"""A backend without an engine, for tests of the code around it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Float = NDArray[np.float32]
 
 
 class FakeBackend:
-    """Gives each stem as `gains[stem]` times the mixture, or whatever `function` makes of the mixture."""
+    """Returns each stem as `gains[stem]` times the mixture, or the result of `function` on the mixture."""
 
     name = "fake"
     depth = 1
@@ -34,4 +34,4 @@ class FakeBackend:
         return Done(self.run(mixture))
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""

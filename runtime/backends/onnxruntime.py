@@ -1,4 +1,4 @@
-"""Engines in ONNX form, run by ONNX Runtime on the CPU or, by one of its GPU providers, on a GPU."""
+"""ONNX engines, run by ONNX Runtime on the CPU or, with one of its GPU providers, on a GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ except ImportError as error:
     ) from error
 
 CPU = "CPUExecutionProvider"
-# device -> the providers that are one, best first
+# device -> its providers, best first
 PROVIDERS = {
     "cpu": (CPU,),
     "cuda": ("CUDAExecutionProvider",),
@@ -45,10 +45,10 @@ def session_options(threads: int | None) -> ort.SessionOptions:
 
 
 class OnnxRuntimeBackend:
-    """One session on `device`: "cpu", "cuda", "tensorrt", or "auto", which is CUDA where it starts and else the CPU.
+    """One session on `device`: "cpu", "cuda", "tensorrt", or "auto" (CUDA if it works, otherwise the CPU).
 
     On the CPU it takes `threads` threads (None: `default_threads`); `lean` returns memory to the system as soon as it
-    is free, which halves the peak where intermediate results are large. The CPU never replaces a GPU asked for.
+    is free, which halves the peak if intermediate results are large. A requested GPU is never replaced by the CPU.
     """
 
     depth = 1
@@ -66,7 +66,7 @@ class OnnxRuntimeBackend:
         self._engine = engine
         options = session_options(threads)
         options.enable_cpu_mem_arena = not lean
-        # A pattern would lay out a second run's memory beside what the first has left in the arena: half as much again.
+        # A memory pattern would reserve the memory of a second run beside the first one's arena: 50% more.
         options.enable_mem_pattern = False
         self._session, provider = self._open(options, "cpu" if threads is not None else device, precision)
         self.name = f"onnxruntime {ort.__version__}, {provider.removesuffix('ExecutionProvider')}"
@@ -81,42 +81,42 @@ class OnnxRuntimeBackend:
                 try:
                     return self._session_on(options, PROVIDERS["cuda"][0])
                 except EngineError as error:
-                    if precision == "bf16":  # nothing else runs it
+                    if precision == "bf16":  # the CPU cannot run it
                         raise
-                    self.notes.append(f"on the CPU, as the GPU cannot be used: {error}")
+                    self.notes.append(f"running on the CPU, because the GPU cannot be used: {error}")
             device = "cpu"
         if device == "cpu" and precision == "bf16":
             raise EngineError(
-                f"{self._engine}: bfloat16 runs on GPUs only: ONNX Runtime's CPU provider lacks it; export the "
-                "checkpoint with --precision fp32 for an engine that runs here"
+                f"{self._engine}: a bfloat16 engine needs an NVIDIA GPU, as ONNX Runtime has no bfloat16 on CPUs: "
+                "build a TensorRT plan with bsm-export --rebuild, or export the checkpoint with --precision fp32"
             )
         found = [provider for provider in PROVIDERS[device] if provider in installed]
         if not found:
             raise EngineError(
                 f"--device {device}: this ONNX Runtime has no {' or '.join(PROVIDERS[device])}: "
-                "pip uninstall onnxruntime, pip install 'bsmamba2[cuda]', or use --device cpu"
+                "pip uninstall onnxruntime, then pip install 'bsmamba2[cuda]'; or use --device cpu"
             )
         return self._session_on(options, found[0])
 
     def _session_on(self, options: ort.SessionOptions, provider: str) -> tuple[ort.InferenceSession, str]:
-        said = io.StringIO()  # ONNX Runtime prints why a GPU does not start
+        said = io.StringIO()  # ONNX Runtime prints the reason if a GPU does not start
         try:
             with redirect_stdout(said):
                 if provider != CPU and hasattr(ort, "preload_dlls"):
-                    ort.preload_dlls()  # finds CUDA and cuDNN where pip put them
-                # CUDA's float32 products would keep 10 bits of 23 by default.
+                    ort.preload_dlls()  # finds CUDA and cuDNN installed by pip
+                # By default CUDA's float32 products would keep 10 of 23 bits (TF32).
                 settings = {"use_tf32": "0"} if provider == PROVIDERS["cuda"][0] else {}
                 session = ort.InferenceSession(self._engine, options, [provider], [settings])
         except Exception as error:  # ONNX Runtime's exceptions have no common root
             raise EngineError(f"{self._engine}: ONNX Runtime cannot open it ({_first_line(error)})") from error
-        session.disable_fallback()  # or a run that fails on the GPU would go on upon the CPU
+        session.disable_fallback()  # otherwise a run that fails on the GPU continues on the CPU
         started = session.get_providers()
-        if started[0] != provider:  # it has gone on with another
+        if started[0] != provider:  # ONNX Runtime has chosen another one
             lines = [line for line in said.getvalue().splitlines() if line.strip("* ") not in ("", "EP Error")]
-            reason = f", having said: {lines[0][:300]}" if lines else ""
+            reason = f": {lines[0][:300]}" if lines else ""
             raise EngineError(
-                f"{self._engine}: {provider} did not start (ONNX Runtime took {started[0]}{reason}): check the NVIDIA "
-                "driver and that CUDA and cuDNN fit this onnxruntime-gpu, or use --device cpu"
+                f"{self._engine}: {provider} did not start (ONNX Runtime used {started[0]}{reason}): check the NVIDIA "
+                "driver and that CUDA and cuDNN match this onnxruntime-gpu, or use --device cpu"
             )
         return session, provider
 
@@ -124,27 +124,27 @@ class OnnxRuntimeBackend:
         return [Tensor(value.name, value.type, list(value.shape)) for value in values]
 
     def require(self, mixture: Tensor, stems: Tensor, manifest_copy: str, probes: Sequence[Tensor] = ()) -> None:
-        """Raise EngineError unless the engine has the input and outputs its manifest says, and carries that manifest.
+        """Raise an error unless the engine has the input and outputs of its manifest and contains a copy of it.
 
         `probes` are the outputs expected after `stems`.
         """
         for given, wanted in ((self._inputs, [mixture]), (self._outputs, [stems, *probes])):
             if len(given) != len(wanted):
                 raise EngineError(
-                    f"{self._engine}: has {', '.join(each.name for each in given)}, its manifest says "
+                    f"{self._engine}: has {', '.join(each.name for each in given)}, but its manifest says "
                     f"{', '.join(each.name for each in wanted)}: export the engine again with bsm-export"
                 )
             for found, expected in zip(given, wanted, strict=True):
                 if found != Tensor(expected.name, "tensor(float)", expected.shape):
                     raise EngineError(
-                        f"{self._engine}: has {found.name} {found.dtype} {found.shape}, its manifest says "
+                        f"{self._engine}: has {found.name} {found.dtype} {found.shape}, but its manifest says "
                         f"{expected.name} {expected.dtype} {expected.shape}: export the engine again with bsm-export"
                     )
         inside = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if inside != manifest_copy:
             raise ManifestError(
-                f"{self._engine}: its manifest is not the one it was exported with: it was edited or mixed up with "
-                "another; export the engine again with bsm-export"
+                f"{self._engine}: the manifest beside it is not the one it was exported with: it was edited or "
+                "replaced: export the engine again with bsm-export"
             )
 
     def run(self, mixture: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -152,7 +152,7 @@ class OnnxRuntimeBackend:
         return stems
 
     def run_probes(self, mixture: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """[b, t, f, c, 2] -> every output by name: `stems` and, of an engine that has them, the probes."""
+        """[b, t, f, c, 2] -> every output by name: `stems` and the probes, if the engine has any."""
         names = [each.name for each in self._outputs]
         return dict(zip(names, self._fetch(mixture, names), strict=True))
 
@@ -169,7 +169,7 @@ class OnnxRuntimeBackend:
         return Done(self.run(mixture))
 
     def close(self) -> None:
-        """Nothing to give back before the session goes."""
+        """Nothing to release before the session is deleted."""
 
 
 def _first_line(error: Exception) -> str:

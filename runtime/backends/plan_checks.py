@@ -1,4 +1,4 @@
-"""Whether a plan is what its manifest says and can run here: asked before it is opened, and again once it is."""
+"""Checks that a plan matches its manifest and can run here, before and after it is opened."""
 
 from __future__ import annotations
 
@@ -13,68 +13,68 @@ from runtime.errors import EngineError, ManifestError
 
 
 def check_plan(plan: Path, manifest: Manifest) -> Plan:
-    """Compare the file with its manifest. Needs neither TensorRT nor a GPU. Raises ManifestError, EngineError."""
+    """Compare the file with its manifest, without TensorRT or a GPU. Raises ManifestError, EngineError."""
     made = manifest.plan
     if made is None:
-        raise ManifestError(f"{plan}: its manifest describes no plan: {rebuild_remedy(plan)}")
+        raise ManifestError(f"{plan}: its manifest does not describe a plan: {rebuild_remedy(plan)}")
     content = plan.read_bytes()
     is_rtx = is_rtx_plan(content[:64])
     if is_rtx != (made.flavour == "tensorrt-rtx"):
-        found = "a plan of TensorRT-RTX" if is_rtx else "no plan of TensorRT-RTX"
-        raise EngineError(f"{plan}: is {found}, its manifest says {made.flavour}: {rebuild_remedy(plan)}")
+        found = "a TensorRT-RTX plan" if is_rtx else "not a TensorRT-RTX plan"
+        raise EngineError(f"{plan}: is {found}, but its manifest says {made.flavour}: {rebuild_remedy(plan)}")
     if is_rtx:
         header = read_plan_header(plan)
         if set(header.compute_capabilities) != set(made.compute_capabilities):
             raise ManifestError(
-                f"{plan}: was built for compute capability {', '.join(header.compute_capabilities)}, its manifest says "
-                f"{', '.join(made.compute_capabilities)}: {rebuild_remedy(plan)}"
+                f"{plan}: was built for compute capability {', '.join(header.compute_capabilities)}, but its manifest "
+                f"says {', '.join(made.compute_capabilities)}: {rebuild_remedy(plan)}"
             )
         if manifest.inside_plan().encode() not in content:
             raise ManifestError(
-                f"{plan}: its manifest is not the one it was built with: it was edited or mixed up with another; "
+                f"{plan}: the manifest beside it is not the one it was built with: it was edited or replaced: "
                 f"{rebuild_remedy(plan)}"
             )
     return made
 
 
 def check_gpu(plan: Path, manifest: Manifest) -> Gpu:
-    """The GPU the plan is going to run on. Raises EngineError unless it is one the plan was built for."""
+    """The GPU that will run the plan. Raises EngineError if the plan was not built for it."""
     made = _made(manifest)
-    load_cudart()  # without it nobody knows whether there is one
+    load_cudart()  # finds GPUs; without it the next message would be wrong
     gpu, why_not = find_gpu()
     if gpu is None:
         remedy = what_runs_without_gpu(plan, manifest)
-        raise EngineError(f"{plan}: needs an NVIDIA GPU, and there is none here ({why_not}): {remedy}")
+        raise EngineError(f"{plan}: needs an NVIDIA GPU, and this machine has none ({why_not}): {remedy}")
     if gpu.capability not in made.compute_capabilities:
         option = ""
         if made.flavour == "tensorrt-rtx":
             can_be_built = gpu.capability in CAPABILITIES
             option = f" --compute-capability {gpu.capability}" if can_be_built else " --trt tensorrt"
         raise EngineError(
-            f"{plan}: was built for compute capability {', '.join(made.compute_capabilities)}, this GPU, {gpu.name}, "
-            f"has {gpu.capability}: {rebuild_remedy(plan, option)}"
+            f"{plan}: was built for compute capability {', '.join(made.compute_capabilities)}, but this GPU, "
+            f"{gpu.name}, has {gpu.capability}: {rebuild_remedy(plan, option)}"
         )
     return gpu
 
 
 def check_version(plan: Path, manifest: Manifest, installed: str) -> None:
-    """Raise EngineError unless the TensorRT installed is the version that built the plan."""
+    """Raise EngineError if the installed TensorRT is not the version that built the plan."""
     made = _made(manifest)
     if installed.split(".")[:3] != made.version.split(".")[:3]:
         raise EngineError(
-            f"{plan}: was built with {made.flavour} {made.version}, installed is {installed}, and plans do not run in "
-            f"another version: {rebuild_remedy(plan)}"
+            f"{plan}: was built with {made.flavour} {made.version}, but {installed} is installed, and plans run only "
+            f"in the version that built them: {rebuild_remedy(plan)}"
         )
 
 
 def _made(manifest: Manifest) -> Plan:
     if manifest.plan is None:
-        raise ManifestError("the manifest describes no plan")
+        raise ManifestError("the manifest does not describe a plan")
     return manifest.plan
 
 
 def what_runs_without_gpu(plan: Path, manifest: Manifest) -> str:
-    """What to do about a plan where there is no GPU, as the end of an error."""
+    """The remedy for a plan on a machine without a GPU, for errors."""
     graph = plan.with_suffix(".onnx")
     if graph.is_file() and manifest.precision != "bf16":
         return f"{graph.name} runs here: bsm-run {graph} SONG"
@@ -82,10 +82,10 @@ def what_runs_without_gpu(plan: Path, manifest: Manifest) -> str:
 
 
 def check_engine(trt: Any, engine: Any, plan: Path, manifest: Manifest) -> None:
-    """Raise an error unless the opened engine is its manifest's: name, tensors, types, shapes and ranges."""
+    """Raise an error if the opened engine does not match its manifest: name, tensors, types, shapes and ranges."""
     if engine.name != manifest.inside_plan():
         raise ManifestError(
-            f"{plan}: its manifest is not the one it was built with: it was edited or mixed up with another; "
+            f"{plan}: the manifest beside it is not the one it was built with: it was edited or replaced: "
             f"{rebuild_remedy(plan)}"
         )
     ranges = [(b, t) for b, t in zip(_sizes(manifest.batch), _sizes(manifest.frames), strict=True)]
@@ -100,17 +100,18 @@ def check_engine(trt: Any, engine: Any, plan: Path, manifest: Manifest) -> None:
         found = (engine.get_tensor_mode(name), engine.get_tensor_dtype(name), tuple(engine.get_tensor_shape(name)))
         if found != (mode, trt.DataType.FLOAT, shape):
             raise EngineError(
-                f"{plan}: {name} is {found[1].name} {found[2]}, its manifest says FLOAT {shape}: {rebuild_remedy(plan)}"
+                f"{plan}: {name} is {found[1].name} {found[2]}, but its manifest says FLOAT {shape}: "
+                f"{rebuild_remedy(plan)}"
             )
     profile = [tuple(size)[:2] for size in engine.get_tensor_profile_shape(manifest.input.name, 0)]
     if profile != ranges:
         raise EngineError(
-            f"{plan}: takes (batch, frames) of {profile}, its manifest says {ranges}: {rebuild_remedy(plan)}"
+            f"{plan}: takes (batch, frames) of {profile}, but its manifest says {ranges}: {rebuild_remedy(plan)}"
         )
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """As TensorRT says it: -1 for a dynamic axis."""
+    """As TensorRT writes it: -1 for a dynamic axis."""
     return tuple(-1 if isinstance(size, str) else size for size in tensor.shape)
 
 

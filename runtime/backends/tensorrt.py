@@ -1,4 +1,4 @@
-"""Engines as TensorRT plans, run by TensorRT 10, 11 or TensorRT-RTX on an NVIDIA GPU."""
+"""TensorRT plans, run by TensorRT 10, 11 or TensorRT-RTX on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from runtime.errors import EngineError
 
 Float = NDArray[np.float32]
 
-SLOTS = 2  # chunks under way at a time: one on the GPU while the next is made ready, or the last one read
+SLOTS = 2  # pending batches: one on the GPU while the next is prepared or the last one is read
 
 
 class TensorRtBackend:
-    """One execution context, with memory for its largest batch and frames, allocated once.
+    """One execution context with memory for its largest batch and frames, allocated once.
 
-    `submit` only puts work on a stream: copies and the GPU's work go on while the caller prepares the next chunk. Full
-    TensorRT replays a CUDA graph from the second chunk in a row of one shape on; TensorRT-RTX keeps graphs itself.
-    `notes` says what could not be had. Not thread-safe.
+    `submit` only enqueues work: copies and GPU work run while the caller prepares the next batch. Full TensorRT replays
+    a CUDA graph from the second batch in a row of one shape on; TensorRT-RTX manages graphs itself. `notes` says which
+    features are not available. Not thread-safe.
     """
 
     depth = SLOTS
@@ -47,7 +47,7 @@ class TensorRtBackend:
         try:
             self._open(trt, plan)
         except BaseException:
-            with suppress(EngineError):  # what came first says more
+            with suppress(EngineError):  # the first error is the useful one
                 self.close()
             raise
 
@@ -55,7 +55,7 @@ class TensorRtBackend:
         manifest = self._manifest
         try:
             self._runtime = trt.Runtime(self._logger)
-        except Exception as error:  # the bindings raise a TypeError where the library gives no runtime
+        except Exception as error:  # the bindings raise a TypeError if the library returns no runtime
             raise EngineError(f"TensorRT {trt.__version__} does not start ({self._logger.first()})") from error
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
@@ -65,8 +65,8 @@ class TensorRtBackend:
         self._context = self._new_context(trt)
         if self._context is None:
             raise EngineError(
-                f"{plan}: no room to run it ({self._logger.first()}): close what else uses the GPU, or export with a "
-                "smaller --batch-max"
+                f"{plan}: not enough GPU memory to run it ({self._logger.first()}): close other programs that use the "
+                "GPU, or export with a smaller --batch-max"
             )
         self._largest = (manifest.batch.max, manifest.frames.max, *self._rest(manifest.input.shape, 2))
         self._taken = math.prod(self._largest)
@@ -74,13 +74,15 @@ class TensorRtBackend:
         self._input, self._output = self._cuda.device_memory(self._taken), self._cuda.device_memory(self._given)
         for name, address in ((manifest.input.name, self._input), (manifest.output.name, self._output)):
             if not self._context.set_tensor_address(name, address):
-                raise EngineError(f"{plan}: refused memory for {name} ({self._logger.first()}): {rebuild_remedy(plan)}")
+                raise EngineError(
+                    f"{plan}: cannot use its memory for {name} ({self._logger.first()}): {rebuild_remedy(plan)}"
+                )
         self._free = [
             _Slot(self._cuda.host_memory(self._taken), self._cuda.host_memory(self._given), self._cuda.event())
             for _ in range(SLOTS)
         ]
-        self._shape: tuple[int, ...] | None = None  # the context's, once the network was run with it
-        self._graph: Any = None  # the network as a CUDA graph, of that shape
+        self._shape: tuple[int, ...] | None = None  # the context's current shape, once the network has run with it
+        self._graph: Any = None  # the network as a CUDA graph of that shape
 
     def _new_context(self, trt: Any) -> Any:
         if self._captures:
@@ -89,7 +91,7 @@ class TensorRtBackend:
         try:
             config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         except AttributeError:
-            self.notes.append(f"TensorRT-RTX {trt.__version__} keeps no CUDA graphs")
+            self.notes.append(f"TensorRT-RTX {trt.__version__} does not use CUDA graphs")
         return self._engine.create_execution_context(config)
 
     @staticmethod
@@ -97,14 +99,14 @@ class TensorRtBackend:
         return tuple(int(size) for size in shape[first:])
 
     def submit(self, mixture: Float) -> _Submitted:
-        """Put [b, t, f, c, 2] on its way; `result()` of what comes back waits for its stems. Raises EngineError."""
+        """Enqueue [b, t, f, c, 2]; `result()` of the returned object waits for its stems. Raises EngineError."""
         if self._context is None:
-            raise EngineError(f"{self._plan}: was closed: open it again")
+            raise EngineError(f"{self._plan}: is closed: open it again")
         self._check(mixture)
         if not self._free:
-            raise EngineError(f"{SLOTS} chunks are under way already: take a result before submitting another")
+            raise EngineError(f"{SLOTS} batches are pending: take a result before submitting another")
         slot = self._free.pop()
-        self._logger.errors.clear()  # what fails from here on is this chunk's
+        self._logger.errors.clear()  # errors from here on belong to this batch
         try:
             shape = mixture.shape
             out = (shape[0], len(self._manifest.model.stems), *shape[1:])
@@ -134,7 +136,7 @@ class TensorRtBackend:
             )
 
     def _execute(self, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
-        """Put the network on the stream: as it is for the first chunk of a shape, then as a CUDA graph."""
+        """Enqueue the network: directly for the first batch of a shape, then as a CUDA graph."""
         if shape != self._shape:
             self._leave_shape()
             self._set_shape(shape, out)
@@ -149,7 +151,7 @@ class TensorRtBackend:
             self._cuda.launch(self._graph)
 
     def _leave_shape(self) -> None:
-        """Make the context ready for another shape, which it must not take while at work, nor under a graph of it."""
+        """Prepare the context for another shape: wait for pending work and release the graph of the old shape."""
         self._cuda.synchronize()
         self._shape = None
         if self._graph is not None:
@@ -164,18 +166,21 @@ class TensorRtBackend:
             taken = False
         if not taken:
             raise EngineError(
-                f"{self._plan}: refused the shape {shape} ({self._logger.first()}): {rebuild_remedy(self._plan)}"
+                f"{self._plan}: does not accept the shape {shape} ({self._logger.first()}): "
+                f"{rebuild_remedy(self._plan)}"
             )
         found = tuple(self._context.get_tensor_shape(names[1]))
         if found != out:
-            raise EngineError(f"{self._plan}: makes {found} of {shape}: expected {out}; {rebuild_remedy(self._plan)}")
+            raise EngineError(
+                f"{self._plan}: returns {found} for {shape}, expected {out}: {rebuild_remedy(self._plan)}"
+            )
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(int(self._cuda.stream)):
             raise EngineError(f"{self._plan}: failed to run ({self._logger.first()}): try a smaller --batch")
 
     def _captured(self) -> Any:
-        """The network as a CUDA graph, or None, with a note, where it cannot be captured."""
+        """The network as a CUDA graph, or None and a note if it cannot be captured."""
         self._cuda.begin_capture()
         try:
             self._enqueue()
@@ -207,7 +212,7 @@ class TensorRtBackend:
         return self.submit(mixture).result()
 
     def close(self) -> None:
-        """Wait for what is under way and give all memory back. The backend cannot be used after it."""
+        """Wait for pending work and release all memory. The backend cannot be used afterwards."""
         try:
             self._cuda.close()
         finally:
@@ -223,7 +228,7 @@ class TensorRtBackend:
 
 
 class _Slot:
-    """Host memory of one chunk under way, and the event that says it is done."""
+    """Host memory of one pending batch, and the event that marks its end."""
 
     def __init__(self, mixture: Float, stems: Float, done: Any) -> None:
         self.mixture, self.stems, self.done = mixture, stems, done
@@ -232,14 +237,14 @@ class _Slot:
 class _Submitted:
     def __init__(self, backend: TensorRtBackend, slot: _Slot, shape: tuple[int, ...]) -> None:
         self._backend, self._shape = backend, shape
-        self._slot: _Slot | None = slot  # None once it went back to the backend
+        self._slot: _Slot | None = slot  # None once it was returned to the backend
         self._stems: Float | None = None
 
     def result(self) -> Float:
-        """The stems [b, s, t, f, c, 2], once the GPU has them. Raises EngineError."""
+        """Wait for the stems [b, s, t, f, c, 2]. Raises EngineError."""
         if self._slot is not None:
             slot, self._slot = self._slot, None
             self._stems = self._backend._collect(slot, self._shape)
         if self._stems is None:
-            raise EngineError("this chunk failed on the GPU: submit it again")
+            raise EngineError("this batch failed on the GPU: submit it again")
         return self._stems

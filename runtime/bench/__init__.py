@@ -1,1 +1,1 @@
-"""Measuring engines: contenders in processes of their own that take turns, what came out, and how it is shown."""
+"""Measuring the speed of engines: contenders in separate processes that take turns, results, reports."""

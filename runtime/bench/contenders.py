@@ -1,7 +1,7 @@
-"""What takes part in a measurement: a `Contender` travels to a process of its own and is opened there.
+"""What is measured: a `Contender` is sent to a process of its own and opened there.
 
-The engine is here; the network in PyTorch and an engine's matrix products, which need more than the runtime, are in
-export/.
+Engines are here; the network in PyTorch and an engine's matrix products, which need more packages, are in
+export/checks/.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Work:
-    """What a contender is given at a time."""
+    """The input of one run."""
 
     frames: int  # STFT frames of a chunk
     batch: int  # chunks
-    seconds: float  # of audio, all chunks together
+    seconds: float  # of audio in all chunks
 
     @classmethod
     def of(cls, manifest: Manifest, frames: int, batch: int) -> Work:
@@ -40,7 +40,7 @@ class Work:
 class Session(Protocol):
     """An opened contender."""
 
-    executor: str  # what runs it, with its version
+    executor: str  # library and version that run it
 
     def run(self, work: Work) -> float:
         """Seconds it took."""
@@ -48,26 +48,26 @@ class Session(Protocol):
 
 
 class Contender(Protocol):
-    """What is measured. Must be picklable, and import what it needs in `open` only: that counts as opening it."""
+    """What is measured. Must be picklable, and import what it needs in `open`, where the imports are measured."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def work(self) -> Work:
-        """What the contenders are compared on."""
+        """The work on which the contenders are compared."""
         ...
 
     @property
     def optional(self) -> bool:
-        """Whether the measurement goes on without it when it fails."""
+        """Whether the measurement continues without it if it fails."""
         ...
 
     def open(self) -> Session: ...
 
 
 class Mixtures:
-    """Random spectrograms as a contender's input, the same for every contender; keeps the latest one."""
+    """Random spectrograms, the same for every contender; the latest one is kept."""
 
     def __init__(self, bins: int, channels: int) -> None:
         self._bins, self._channels = bins, channels
@@ -83,14 +83,14 @@ class Mixtures:
 
 @dataclass(frozen=True)
 class EngineContender:
-    """An engine, as bsm-run would run it."""
+    """An engine, run as by bsm-run."""
 
     name: str
     path: Path
     work: Work
     threads: int | None
     device: str
-    folder: Path  # for the song it separates
+    folder: Path  # for temporary sound files
     optional: bool = False
 
     def open(self) -> EngineSession:
@@ -111,7 +111,7 @@ class EngineSession:
         return time.perf_counter() - start
 
     def stages(self, work: Work) -> dict[str, float]:
-        """Seconds of each stage from a WAV file of `work.batch` chunks of the engine's own length to its stems."""
+        """Seconds of each stage from a WAV file of `work.batch` chunks of the engine's own length to stem files."""
         stft, channels = self._manifest.stft, self._manifest.model.channels
         samples = work.batch * self._manifest.chunk_samples
         song, stem = self._folder / "song.wav", self._folder / "stem.wav"
@@ -133,9 +133,9 @@ class EngineSession:
 
 
 def engine_name(path: Path, others: list[Path], taken: set[str]) -> str:
-    """A name that tells the engine at `path` from `others`: its file's, with the folder where that is not enough."""
+    """A name that distinguishes the engine at `path` from `others`: its file name, or its whole path if necessary."""
     name = path.name if sum(each.name == path.name for each in others) == 1 else str(path)
     unique, number = name, 2
-    while unique in taken:  # an engine may be given twice, to see how far its own timings differ
+    while unique in taken:  # an engine may be given twice, to see how much its timings vary
         unique, number = f"{name} ({number})", number + 1
     return unique

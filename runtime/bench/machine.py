@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""The machine that a measurement was made on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PACKAGES = ("bsmamba2", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "
 class Machine:
     cpu: str
     cores: int  # the system's
-    usable_cores: int  # those this process may use
+    usable_cores: int  # those that this process may use
     memory_bytes: int | None
-    load_average: float | None  # processes that wanted to run in the minute before; 0 is a quiet machine
+    load_average: float | None  # runnable processes in the last minute; 0 on an idle machine
     system: str
     python: str
-    packages: dict[str, str]  # those installed, with their versions
+    packages: dict[str, str]  # versions of the installed ones
     gpu: str | None
 
 
@@ -75,14 +75,14 @@ def _versions() -> dict[str, str]:
 
 
 def gpu_memory_used() -> int | None:
-    """Bytes taken on the GPU programs use by default, by whomever; None where nvidia-smi cannot tell."""
+    """Bytes in use on the default GPU, by all processes; None if nvidia-smi cannot tell."""
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0"
     text = _output("nvidia-smi", "-i", device, "--query-gpu=memory.used", "--format=csv,noheader,nounits")
     return int(text) << 20 if text.isdigit() else None
 
 
 def _output(command: str, *args: str) -> str:
-    """What a command prints, or nothing where it is not there or fails."""
+    """The output of a command, or "" if it is missing or fails."""
     path = shutil.which(command)
     if path is None:
         return ""

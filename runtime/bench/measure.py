@@ -1,4 +1,4 @@
-"""The measurement: every contender opened, then run in turns, round by round, so that a busy machine is fair to all."""
+"""The measurement: every contender is opened, then all run in turns, so that load on the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from runtime.bench.spread import median
 from runtime.bench.worker import ContenderError, Worker
 
 STAGE_RUNS = 3
-PAUSE_SECONDS = 0.1  # between turns: threads go on looking for work for a moment after a run
+PAUSE_SECONDS = 0.1  # between turns: worker threads keep spinning for a moment after a run
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A contender, and what is measured of it besides its runs."""
+    """A contender and what is measured besides its runs."""
 
     contender: Contender
     kind: str  # "engine", "torch" or "torch.compile"
     precision: str
-    products: Contender | str | None = None  # its matrix products; a string says why not; None: not asked for
+    products: Contender | str | None = None  # its matrix products; a string: why not; None: not requested
     sweep: Sequence[Work] = ()
 
 
 class Asked(Protocol):
-    """A contender that answers: a `Worker`."""
+    """A contender in its process: a `Worker`."""
 
     def wait_until_ready(self) -> None: ...
 
@@ -41,7 +41,7 @@ class Asked(Protocol):
 
 @dataclass
 class _Lane:
-    """One contender on its way through the measurement."""
+    """The state of one contender during the measurement."""
 
     entry: Entry
     contender: Contender
@@ -56,7 +56,7 @@ class _Lane:
     sweep: dict[Work, list[float]] = field(default_factory=dict)
 
     def ask(self, method: str, *args: object) -> Any:
-        """The answer, or None once an optional contender has failed. Raises ContenderError."""
+        """The result of `method`, or None after an optional contender has failed. Raises ContenderError."""
         if self.worker is None:
             return None
         try:
@@ -88,9 +88,9 @@ def measure(
     start: Callable[[Contender], Asked] = Worker,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Outcome]:
-    """Run every contender `warmup` + `rounds` times, in turns. `report` is told each step.
+    """Run every contender `warmup` + `rounds` times, in turns. `report` is called with each step.
 
-    Raises ContenderError when a contender fails that is not optional; no process stays behind.
+    Raises ContenderError if a contender fails that is not optional. No process is left running.
     """
     with ExitStack() as stack:
         lanes = [_Lane(entry, entry.contender) for entry in entries]
@@ -102,7 +102,7 @@ def measure(
         for lane in [*lanes, *products.values()]:
             lane.worker = start(lane.contender)
             stack.callback(lane.worker.close)
-        for lane in [*lanes, *products.values()]:  # all are up before one is timed
+        for lane in [*lanes, *products.values()]:  # all have started before one is timed
             try:
                 if lane.worker is not None:
                     lane.worker.wait_until_ready()
@@ -114,7 +114,7 @@ def measure(
         for lane in lanes:
             limit = products.get(id(lane))
             if limit is not None and not _on_cpu(lane):
-                limit.not_run, limit.worker = "they are measured on the CPU only", None
+                limit.not_run, limit.worker = "only possible on the CPU", None
             elif limit is not None:
                 report(f"collecting the matrix products of {lane.contender.name}")
                 limit.ask("open")
@@ -147,7 +147,7 @@ def _open(lane: _Lane) -> None:
 
 
 def _run(lane: _Lane, pause: Callable[[float], None]) -> None:
-    """One run of the compared work; what the first takes on the GPU is added to what opening it took."""
+    """One run of the compared work; GPU memory allocated by the first run is added to that of opening."""
     before = None if lane.runs or lane.gpu is None else gpu_memory_used()
     seconds = lane.run(lane.contender.work, pause)
     if seconds is None:
@@ -169,7 +169,7 @@ def _stages(lanes: list[_Lane], times: int, report: Callable[[str], None], pause
 
 
 def _sweep(lanes: list[_Lane], rounds: int, report: Callable[[str], None], pause: Callable[[float], None]) -> None:
-    """All sizes in turns, so that they can be compared with each other; the first run of each is the warm-up."""
+    """All sizes in turns, so that they can be compared; the first run of each size is a warm-up."""
     works = list(dict.fromkeys(work for lane in lanes for work in lane.entry.sweep))
     for i in range(1 + rounds):
         for work in works:

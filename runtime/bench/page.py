@@ -22,27 +22,26 @@ from runtime.bench.text import (
 from runtime.pictures.page import Markup, heading, page, paragraph, picture, table, verdict
 
 KINDS = {
-    "engine": "an engine: the network as one file that needs no PyTorch, as bsm-run runs it",
-    "torch": "the network in PyTorch, run operation by operation (eager), without gradients",
+    "engine": "an engine: the network in one file, run by bsm-run without PyTorch",
+    "torch": "the network in PyTorch, eager, without gradients",
     "torch.compile": "the network in PyTorch, compiled by torch.compile before its first run",
 }
 MEANING = {
-    "cold start, s": "opening it (reading and checking the file, loading its libraries, preparing the network) and the "
-    "first run together: what someone waits for the first result. The file may be in the system's cache already.",
-    "run 1, s": "the first run alone. It touches memory for the first time; torch.compile compiles in it.",
-    "run 3, s": "the third run: where it is much below the first, a program that stays open gains that much.",
-    "median, s": "half of the runs after the warm-up took less, half took more.",
-    "p95, s": "95 of 100 runs take less; of a handful of runs, nearly the slowest one.",
-    "x real time": "seconds of music done in a second; above 1 it is faster than listening.",
-    "memory, MB": "the most memory its process held up to the last of these runs, Python itself (some tens of MB) "
-    "included.",
-    "GPU, MB": "GPU memory taken by opening it and by its first run.",
-    "ratio": "its time over the first contender's for the same length of music, compared within each round: median "
-    "(least to most). 2 takes twice as long.",
+    "cold start, s": "opening (reading and checking the file, loading libraries, preparing the network) plus the first "
+    "run: the time until the first result. The file may already be in the system's cache.",
+    "run 1, s": "the first run alone. It uses its memory for the first time; torch.compile compiles in it.",
+    "run 3, s": "the third run: what a program that stays open needs per run.",
+    "median, s": "half of the measured runs were faster, half were slower.",
+    "p95, s": "95 of 100 runs are faster; with few runs, this is close to the slowest run.",
+    "x real time": "seconds of music processed per second; above 1 is faster than real time.",
+    "memory, MB": "the peak memory of its process during these runs, including Python itself (some tens of MB).",
+    "GPU, MB": "GPU memory used by opening it and by its first run.",
+    "ratio": "its time divided by that of the first contender, for the same length of music and within each round: "
+    "median (min to max). 2 means twice as long.",
 }
 STAGE_MEANING = (
-    "read: the WAV file into memory. stft: sound into a spectrogram. engine: the network. istft: spectrograms into "
-    "sound again. write: the stems into WAV files. other: everything else, such as joining chunks and checks."
+    "read: reading the WAV file. stft: sound to spectrogram. engine: the network. istft: spectrograms back to sound. "
+    "write: writing the stems as WAV files. other: the rest, such as overlap-add and checks."
 )
 
 
@@ -50,7 +49,7 @@ def as_html(bench: Bench) -> str:
     """One self-contained page. Raises OptionError without matplotlib."""
     names = ", ".join(each.name for each in bench.outcomes)
     parts = [*_intro(bench), *_results(bench), *_stages(bench), *_products(bench), *_sweeps(bench)]
-    parts += [heading("The machine"), table(("what", "which"), machine_rows(bench.machine), text=[1])]
+    parts += [heading("The machine"), table(("part", "details"), machine_rows(bench.machine), text=[1])]
     parts.append(paragraph(f"Measured on {bench.created}."))
     return page(f"Speed of {names}", _summary(bench), parts)
 
@@ -70,17 +69,17 @@ def _intro(bench: Bench) -> list[Markup]:
     parts = [
         heading("What was measured"),
         paragraph(
-            "The network splits music into stems, such as the vocals. It works on a spectrogram (how strong each "
-            "frequency is at each moment) of a chunk of some seconds, and gives the spectrogram of each stem. Its "
-            "speed depends on the size of that input, not on what the music is: here it is random numbers."
+            "The network separates music into stems, such as vocals. Its input is the spectrogram of a chunk of music "
+            "a few seconds long (how strong each frequency is at each moment), its output the spectrogram of each "
+            "stem. Its speed depends on the size of the input, not on the music: here the input is random numbers."
         ),
         paragraph(
-            f"Each contender ran in a process of its own ({threads}). They took turns: first {_rounds(bench.warmup)} "
-            f"of warm-up, then {_rounds(bench.rounds)} that count; in each round every contender ran once, so "
-            "that whatever else the machine was doing hit all of them alike."
+            f"Each contender ran in its own process ({threads}). They took turns: {_rounds(bench.warmup)} of warm-up, "
+            f"then {_rounds(bench.rounds)} that were measured. In each round every contender ran once, so that other "
+            "load on the machine affected all of them alike."
         ),
         table(
-            ("contender", "what it is", "numbers", "run by", "given"),
+            ("contender", "what it is", "precision", "run by", "input"),
             [
                 (each.name, KINDS[each.kind], each.precision, each.executor or "-", work_of(each))
                 for each in bench.outcomes
@@ -96,14 +95,14 @@ def _intro(bench: Bench) -> list[Markup]:
 
 def _results(bench: Bench) -> list[Markup]:
     shown = columns(bench)
-    caption = "Time of a run, less is better: the median; the black line goes from the fastest round to the slowest."
+    caption = "Median time per run (less is better). Black lines: from the fastest to the slowest round."
     if any(isinstance(each.products, Products) for each in bench.run):
-        caption += " Red: the matrix products of that engine, computed alone: its limit on this machine."
+        caption += " Red: the matrix products of that engine alone, its lower limit on this machine."
     return [
         heading("Results"),
         table(shown, rows(bench)),
-        picture(bars(bench), caption, "bars of the time of a run of each contender"),
-        heading("What the columns mean"),
+        picture(bars(bench), caption, "time per run of each contender"),
+        heading("The columns"),
         table(("column", "meaning"), [(name, MEANING[name]) for name in shown[1:]], text=[1]),
     ]
 
@@ -113,8 +112,8 @@ def _stages(bench: Bench) -> list[Markup]:
     if not shown:
         return []
     return [
-        heading("From a file to its stems"),
-        paragraph("Where the seconds go when an engine separates a WAV file as long as its input."),
+        heading("From a sound file to its stems"),
+        paragraph("Seconds per step when an engine separates a WAV file as long as its input."),
         table(("engine", *STAGES), shown),
         paragraph(STAGE_MEANING),
     ]
@@ -125,13 +124,13 @@ def _products(bench: Bench) -> list[Markup]:
     if not shown and not missing:
         return []
     parts = [
-        heading("The limit: matrix products"),
+        heading("The lower limit: matrix products"),
         paragraph(
-            "Nearly all of the arithmetic of such a network is in its matrix products. Those of one run of the engine "
-            "were computed again, each alone with its operands in place, in the same rounds as the contenders: their "
-            "time is what an engine without anything else would take on this machine. GFLOP: billions of "
-            "multiplications and additions in one run. Times its products: how often they would fit into a "
-            "run; 1 is the limit. Products of tiny networks take less than what starting one takes, and say nothing."
+            "Nearly all arithmetic of such a network is in its matrix products. The products of one run of the engine "
+            "were computed again, each alone, in the same rounds as the contenders. Their total time is what an "
+            "engine that did nothing else would need on this machine. GFLOP: billions of multiplications and "
+            "additions in one run. Times its products: the engine's time divided by that of its products; 1 is the "
+            "limit. For tiny networks these figures mean little, as starting a product takes longer than computing it."
         ),
     ]
     if shown:
@@ -141,13 +140,13 @@ def _products(bench: Bench) -> list[Markup]:
 
 def _sweeps(bench: Bench) -> list[Markup]:
     parts: list[Markup] = []
-    linear = "Dashed: what it would be if twice the work took twice the time; above it, more work costs more than that."
+    linear = "Dashed: cost that is proportional to the work. Above it, the cost grows faster than the work."
     for series, axis, title in (
-        (by_length(bench), "frames", "Cost against length"),
-        (by_batch(bench), "batch", "Cost against batch"),
+        (by_length(bench), "frames", "Cost by chunk length"),
+        (by_batch(bench), "batch", "Cost by batch size"),
     ):
         if series:
-            parts += [heading(title), picture(cost(series, axis), linear, f"{title.lower()}, a line a contender")]
+            parts += [heading(title), picture(cost(series, axis), linear, f"{title.lower()}, one line per contender")]
     swept = sweep_rows(bench)
     return [*parts, table(SWEEP_COLUMNS, swept)] if swept else parts
 

@@ -1,4 +1,4 @@
-"""The pictures of a measurement's report."""
+"""The plots of a measurement's report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ENGINE, OTHER, LIMIT = "#2f6fbb", "#b0b7bf", "#cf222e"
 
 
 def bars(bench: Bench) -> Figure:
-    """Seconds a run of each contender, from the fastest round to the slowest, and its products as a line.
+    """Seconds per run of each contender, with the range over the rounds, and its matrix products as a line.
 
-    Contenders given chunks of different length are shown by the second of audio. Raises OptionError without matplotlib.
+    Contenders with chunks of different lengths are shown per second of audio. Raises OptionError without matplotlib.
     """
     alike = len({each.work.seconds for each in bench.run}) == 1
     figure = new_figure(9, 1.1 + 0.5 * len(bench.run))
@@ -30,12 +30,12 @@ def bars(bench: Bench) -> Figure:
         axes.annotate(f"{middle:.3g} s", (max(runs), row), (5, 0), textcoords="offset points", va="center")
         if isinstance(each.products, Products):
             limit = each.products.seconds / unit
-            axes.plot([limit, limit], [row - 0.42, row + 0.42], color=LIMIT, linewidth=2.5, label="products alone")
+            axes.plot([limit, limit], [row - 0.42, row + 0.42], color=LIMIT, linewidth=2.5, label="matrix products")
     axes.set_yticks(range(len(bench.run)), [each.name for each in bench.run])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.margins(x=0.15)
-    axes.set_xlabel("seconds a run (median)" if alike else "seconds a second of audio (median)")
+    axes.set_xlabel("seconds per run (median)" if alike else "seconds per second of audio (median)")
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(handles[:1], labels[:1], loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
@@ -44,7 +44,7 @@ def bars(bench: Bench) -> Figure:
 
 
 def by_length(bench: Bench) -> list[tuple[str, list[Point]]]:
-    """What shows the cost against length: a contender's points at its own batch, engines of several lengths as one."""
+    """Cost by length: each contender's points at its own batch size; engines of one length each form one series."""
     found = [(each.name, [point for point in each.points if point.work.batch == each.work.batch]) for each in bench.run]
     shown = [(name, points) for name, points in found if len(points) > 1]
     single = [points[0] for (_, points), each in zip(found, bench.run, strict=True) if _is_single(each, points)]
@@ -58,7 +58,7 @@ def _is_single(outcome: Outcome, points: list[Point]) -> bool:
 
 
 def by_batch(bench: Bench) -> list[tuple[str, list[Point]]]:
-    """What shows the cost against batch: a contender's points at its own length."""
+    """Cost by batch size: each contender's points at its own length."""
     found = [
         (each.name, [point for point in each.points if point.work.frames == each.work.frames]) for each in bench.run
     ]
@@ -66,7 +66,7 @@ def by_batch(bench: Bench) -> list[tuple[str, list[Point]]]:
 
 
 def cost(series: list[tuple[str, list[Point]]], axis: str) -> Figure:
-    """Seconds a second of audio against "frames" or "batch", with what linear growth from the least work would give.
+    """Seconds per second of audio by "frames" or "batch", and the line of proportional growth from the smallest work.
 
     Raises OptionError without matplotlib.
     """
@@ -79,11 +79,11 @@ def cost(series: list[tuple[str, list[Point]]], axis: str) -> Figure:
         sizes |= set(x)
         (line,) = axes.plot(x, [point.cost for point in points], marker="o", label=name)
         axes.plot([x[0], x[-1]], [points[0].cost] * 2, linestyle="--", linewidth=1, color=line.get_color())
-    axes.plot([], [], linestyle="--", linewidth=1, color="black", label="linear in the work")
+    axes.plot([], [], linestyle="--", linewidth=1, color="black", label="proportional")
     axes.set_xticks(sorted(sizes))
     axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
-    axes.set_xlabel("frames of a chunk" if axis == "frames" else "chunks at a time")
-    axes.set_ylabel("seconds a second of audio")
+    axes.set_xlabel("frames per chunk" if axis == "frames" else "chunks per run")
+    axes.set_ylabel("seconds per second of audio")
     axes.legend(frameon=False)
     _open_frame(axes)
     return figure

@@ -1,4 +1,4 @@
-"""What was measured, and what follows from it."""
+"""Measured times, and figures computed from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Product:
 
     left: tuple[int, ...]
     right: tuple[int, ...]
-    weight: bool  # the right one is constant, so it can be laid out for the product beforehand
+    weight: bool  # the right one is constant, so it can be prepacked
     dtype: str
 
     @property
@@ -38,15 +38,15 @@ def _padded(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[tuple[int, ...], tu
 @dataclass(frozen=True)
 class ProductTime:
     product: Product
-    count: int  # how often the engine computes it in one run
-    seconds: float  # of one
+    count: int  # how often one run of the engine computes it
+    seconds: float  # for one
 
 
 @dataclass(frozen=True)
 class Products:
     """The matrix products of one run of an engine, computed alone."""
 
-    round_seconds: list[float]  # all of them together
+    round_seconds: list[float]  # of all products, round by round
     each: list[ProductTime]
 
     @property
@@ -60,14 +60,14 @@ class Products:
 
 @dataclass(frozen=True)
 class Point:
-    """Runs of other work than the contenders are compared on."""
+    """Runs of a size other than the compared one."""
 
     work: Work
     run_seconds: list[float]
 
     @property
     def cost(self) -> float:
-        """Seconds a second of audio, median."""
+        """Seconds per second of audio, median."""
         return median(self.run_seconds) / self.work.seconds
 
 
@@ -81,12 +81,12 @@ class Outcome:
     work: Work
     executor: str = ""
     open_seconds: float = 0.0
-    warmup: int = 0  # of the runs, the first so many
+    warmup: int = 0  # number of runs at the start that do not count
     run_seconds: list[float] = field(default_factory=list)
     peak_memory: int | None = None  # bytes
     gpu_memory: int | None = None  # bytes
     stage_seconds: dict[str, float] | None = None
-    products: Products | str | None = None  # a string says why they were not measured; None: they were not asked for
+    products: Products | str | None = None  # a string: why they were not measured; None: not requested
     sweep: list[Point] = field(default_factory=list)
     not_run: str = ""
 
@@ -116,26 +116,26 @@ class Outcome:
 
     @property
     def costs(self) -> list[float]:
-        """Seconds a second of audio in each measured round."""
+        """Seconds per second of audio in each measured round."""
         return [each / self.work.seconds for each in self.measured]
 
     @property
     def points(self) -> list[Point]:
-        """What is known of cost against work: the sweep, where there was one, whose sizes took turns."""
+        """Cost by work: the sweep if there was one, otherwise the compared work."""
         return self.sweep or [Point(self.work, self.measured)]
 
     def times_products(self) -> Spread | None:
-        """How often its products alone would fit into a run, round by round."""
+        """Its time divided by that of its products, round by round."""
         return ratio(self.measured, self.products.round_seconds) if isinstance(self.products, Products) else None
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """That the first contender takes less time than another."""
+    """Whether the first contender is faster than another."""
 
     faster_than: str
     met: bool
-    text: str  # one line: by how much, or why it cannot be known
+    text: str  # one line: by how much, or why it is not known
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Bench:
         return self.outcomes[0]
 
     def ratio(self, outcome: Outcome) -> Spread:
-        """Its time a second of audio over the first contender's, round by round: 2 takes twice as long."""
+        """Its time per second of audio divided by the first contender's, round by round: 2 means twice as long."""
         return ratio(outcome.costs, self.first.costs)
 
 

@@ -1,4 +1,4 @@
-"""The measurement as JSON. docs/bench.md describes it; a change of meaning changes the version."""
+"""The measurement as JSON, documented in docs/bench.md. A change of meaning needs a new version."""
 
 from __future__ import annotations
 

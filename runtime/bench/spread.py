@@ -1,4 +1,4 @@
-"""What a few timings of the same work come to."""
+"""Statistics of a few timings of the same work."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def median(values: Sequence[float]) -> float:
 
 
 def p95(values: Sequence[float]) -> float:
-    """What 95 of 100 runs stay under; between two runs it is interpolated, so few runs give nearly the slowest."""
+    """The 95th percentile, interpolated; with few runs it is close to the slowest."""
     return float(np.percentile(values, 95))
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Spread:
-    """`above` over `below`, round by round: a slow moment of the machine hits both of a round alike."""
+    """`above` divided by `below`, round by round: load on the machine affects both of a round alike."""
     each = [a / b for a, b in zip(above, below, strict=True)]
     return Spread(median(each), min(each), max(each))

@@ -1,4 +1,4 @@
-"""The measurement as tables of text; the HTML page shows the same tables."""
+"""The measurement as text tables, which the HTML page shows as well."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWEEP_COLUMNS = ("contender", "frames", "batch", "audio, s", "median, s", "s per
 
 
 def number(value: float | None) -> str:
-    """Three digits, whatever the size."""
+    """Three significant digits."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -37,12 +37,12 @@ def spread(value: Spread) -> str:
 
 
 def as_text(bench: Bench) -> str:
-    """What was run, tables, the machine."""
+    """The contenders, the tables and the machine."""
     parts = [lines(bench), aligned(columns(bench), rows(bench))]
     parts += [f"{each.name} not run: {each.not_run}" for each in bench.outcomes if each.not_run]
     staged = stage_rows(bench)
     if staged:
-        parts.append("seconds from a file to its stems\n" + aligned(("engine", *STAGES), staged))
+        parts.append("seconds from a sound file to its stems\n" + aligned(("engine", *STAGES), staged))
     limits = product_rows(bench)
     if limits:
         parts.append(aligned(PRODUCT_COLUMNS, limits))
@@ -55,7 +55,7 @@ def as_text(bench: Bench) -> str:
 
 
 def lines(bench: Bench) -> str:
-    """What each contender is, one a line."""
+    """One line per contender: what it is."""
     return "\n".join(
         f"{each.name}: {each.precision}, {each.executor or 'not run'}, {work_of(each)}" for each in bench.outcomes
     )
@@ -68,7 +68,7 @@ def work_of(outcome: Outcome) -> str:
 
 
 def columns(bench: Bench) -> tuple[str, ...]:
-    """Without the GPU's where no contender was on one."""
+    """The columns; the GPU's only if a contender used one."""
     return COLUMNS if _gpu(bench) else tuple(each for each in COLUMNS if not each.startswith("GPU"))
 
 
@@ -105,7 +105,7 @@ def product_rows(bench: Bench) -> list[list[str]]:
 
 
 def unmeasured(bench: Bench) -> Iterator[tuple[str, str]]:
-    """Engines whose products were asked for in vain, and why."""
+    """Engines whose products could not be measured, and why."""
     for each in bench.run:
         if isinstance(each.products, str):
             yield each.name, each.products
@@ -139,7 +139,7 @@ def machine_rows(machine: Machine) -> list[tuple[str, str]]:
     if machine.memory_bytes is not None:
         cores += f", {machine.memory_bytes / 1e9:.1f} GB of memory"
     if machine.load_average is not None:
-        cores += f", load {machine.load_average:.1f} before"
+        cores += f", load average {machine.load_average:.1f} before"
     versions = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     return [
         ("CPU", f"{machine.cpu}, {cores}"),
@@ -150,7 +150,7 @@ def machine_rows(machine: Machine) -> list[tuple[str, str]]:
 
 
 def aligned(header: Sequence[str], table: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first flush left, the others flush right."""
+    """Columns of text, the first left-aligned, the others right-aligned."""
     every = [list(header), *map(list, table)]
     widths = [max(len(line[i]) for line in every) for i in range(len(header))]
     return "\n".join(

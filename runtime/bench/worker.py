@@ -1,4 +1,4 @@
-"""A contender in a process of its own, so that its memory is its own and nothing of it disturbs the others."""
+"""A contender in its own process, so that its memory can be measured and it does not affect the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ContenderError(SeparationError):
 
 
 class Worker:
-    """The process of `contender`, asked from here. Close it, or it stays."""
+    """The process of `contender`, controlled from here. Must be closed."""
 
     def __init__(self, contender: Contender) -> None:
         self._name = contender.name
@@ -34,20 +34,20 @@ class Worker:
         try:
             self._process.start()
         finally:
-            theirs.close()  # so that the pipe ends when the process does
+            theirs.close()  # so that the pipe closes when the process ends
 
     def wait_until_ready(self) -> None:
-        """Return once Python has started there. Raises ContenderError."""
+        """Return once the process has started. Raises ContenderError."""
         self._receive()
 
     def call(self, method: str, *args: object) -> Any:
         """The result of a method of the opened session, or of "open" or "peak_memory". Raises ContenderError.
 
-        "open" gives the seconds it took and what runs the contender, "peak_memory" bytes, or None if unknown.
+        "open" returns its seconds and the executor, "peak_memory" bytes, or None if unknown.
         """
         try:
             self._pipe.send((method, args))
-        except OSError as error:  # nobody is there to read it
+        except OSError as error:  # the process is gone
             raise self._died() from error
         return self._receive()
 
@@ -63,26 +63,26 @@ class Worker:
     def _died(self) -> ContenderError:
         self._process.join(JOIN_SECONDS)
         code = self._process.exitcode
-        hint = "; -9 is how a system short of memory ends processes" if code == -signal.SIGKILL else ""
+        hint = "; probably out of memory" if code == -signal.SIGKILL else ""
         return ContenderError(f"{self._name}: its process died (exit code {code}{hint})")
 
     def close(self) -> None:
-        """End the process and whatever it has started."""
+        """End the process and all processes it has started."""
         self._pipe.close()
         if self._process.pid is None:
             return
-        # Windows has no groups; the process may be gone.
+        # Windows has no process groups; the process may be gone.
         with suppress(AttributeError, ProcessLookupError):
-            if os.getpgid(self._process.pid) == self._process.pid:  # once it has made itself a group
+            if os.getpgid(self._process.pid) == self._process.pid:  # after it has created its group
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join(JOIN_SECONDS)
 
 
 def serve(contender: Contender, pipe: Connection) -> None:
-    """Answer what the parent asks, until it hangs up."""
+    """Answer the parent's calls until it closes the pipe."""
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C is the parent's: it ends this process, and what that started
+        os.setpgrp()  # Ctrl-C goes to the parent, which ends this process group
     session: Session | None = None
     with suppress(EOFError, OSError):  # the parent is gone
         pipe.send((True, None, ""))
@@ -103,7 +103,7 @@ def serve(contender: Contender, pipe: Connection) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line. Errors of this project's say enough; others say their type, too."""
+    """One line; errors from outside this project with their type."""
     first = (str(error).strip().splitlines() or [""])[0][:300]
     if isinstance(error, SeparationError):
         return str(error)
@@ -113,7 +113,7 @@ def _reason(error: Exception) -> str:
 
 
 def peak_memory() -> int | None:
-    """Most bytes of memory this process has held so far, Python itself among them; None where nobody counts."""
+    """Peak memory of this process in bytes, including Python itself; None if the system does not tell."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

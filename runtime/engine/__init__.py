@@ -1,1 +1,1 @@
-"""What an engine is: its manifest, the header of its plan, the TensorRT package and GPU it needs."""
+"""What an engine is: its manifest and files, the header of a plan, the TensorRT package and GPU that a plan needs."""

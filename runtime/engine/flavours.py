@@ -1,4 +1,4 @@
-"""TensorRT comes in two packages of almost one API: `tensorrt` (for data centres too) and `tensorrt_rtx`."""
+"""The two TensorRT packages, which have almost the same API: `tensorrt` and `tensorrt_rtx`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.errors import EngineError
 
-# flavour of a plan -> (module, what installs it)
+# flavour of a plan -> (module, command that installs it)
 PACKAGES = {
     "tensorrt": ("tensorrt", "pip install 'bsmamba2[tensorrt]'"),
     "tensorrt-rtx": ("tensorrt_rtx", "pip install 'bsmamba2[tensorrt-rtx]'"),
@@ -16,17 +16,17 @@ PACKAGES = {
 
 
 def bindings(flavour: str) -> ModuleType:
-    """The Python module of a flavour. Raises EngineError, saying what to install, unless it can be imported."""
+    """The Python module of a flavour. Raises EngineError, with the package to install, if it cannot be imported."""
     module, remedy = PACKAGES[flavour]
     try:
         return importlib.import_module(module)
-    except Exception as error:  # a library that is missing or does not fit comes as an ImportError, OSError or others
+    except Exception as error:  # a missing or unsuitable library raises ImportError, OSError or others
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"{module} cannot be loaded ({reason}): {remedy}") from error
 
 
 def quiet_logger(trt: Any) -> Any:
-    """A logger for `trt` that prints nothing and keeps its errors, whose `first()` says what went wrong first."""
+    """A logger for `trt` that prints nothing and keeps errors; `first()` returns the first one."""
 
     class QuietLogger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

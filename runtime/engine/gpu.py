@@ -1,4 +1,4 @@
-"""Which NVIDIA GPU this machine has, asked by way of cuda-python."""
+"""The NVIDIA GPU of this machine, found with cuda-python."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Gpu:
 
 
 def find_gpu() -> tuple[Gpu | None, str]:
-    """The GPU programs use by default, or None and why there is none."""
+    """The default GPU, or None and why there is none."""
     try:
         from cuda.bindings import runtime as cudart
-    except Exception as failure:  # a library that does not fit comes as one of many exceptions
+    except Exception as failure:  # an unsuitable library raises one of many exceptions
         return None, f"cuda-python cannot be loaded ({failure})"
     try:
         error, device = cudart.cudaGetDevice()
         if error == cudart.cudaError_t.cudaSuccess:
             error, properties = cudart.cudaGetDeviceProperties(device)
-    except RuntimeError as failure:  # how cuda-python 12 says that there is no driver
+    except RuntimeError as failure:  # raised by cuda-python 12 if there is no driver
         return None, f"no NVIDIA driver: {failure}"
     if error != cudart.cudaError_t.cudaSuccess:
         return None, error.name

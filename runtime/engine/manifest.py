@@ -1,6 +1,6 @@
-"""The manifest: what an engine is, in JSON beside it. Every key is required; nothing has a default.
+"""The manifest: the description of an engine, as JSON beside it. Every key is required; there are no defaults.
 
-A manifest is untrusted: it is checked for types, sizes and consistency before anything is computed from it.
+A manifest is untrusted: types, sizes and consistency are checked before it is used.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from runtime.errors import ManifestError
 
 FORMAT = "bsmamba2-engine"
 VERSION = 3
-METADATA_KEY = "bsmamba2.manifest"  # of the copy in an ONNX file's metadata_props
+METADATA_KEY = "bsmamba2.manifest"  # key of the copy in an ONNX file's metadata_props
 MAX_JSON_BYTES = 1_000_000
 
 INPUT_NAME, OUTPUT_NAME = "mixture", "stems"
 PRECISIONS = ("fp32", "fp16", "bf16")
 SCANS = ("chunked", "unrolled", "custom")  # forms of the scan in the graph
-TARGETS = ("cpu", "gpu")  # what the graph is laid out for: slices of the independent sequences, or all at once
-FLAVOURS = ("tensorrt", "tensorrt-rtx")  # of TensorRT, which built a plan and must run it
+TARGETS = ("cpu", "gpu")  # hardware the graph is optimised for: slices of the sequences, or all of them at once
+FLAVOURS = ("tensorrt", "tensorrt-rtx")  # the TensorRT package that built a plan and must run it
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Stft:
 
 @dataclass(frozen=True)
 class Range:
-    """Sizes an engine accepts on one axis; `opt` is the one it was made for."""
+    """The sizes that an engine accepts on one axis; `opt` is the one it is optimised for."""
 
     min: int
     opt: int
@@ -72,7 +72,7 @@ class Origin:
     file: str
     sha256: str
     layout: str
-    weights: str  # raw or ema
+    weights: str  # raw, ema or the name of another copy in the checkpoint
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,18 @@ class EngineFile:
 @dataclass(frozen=True)
 class Builder:
     name: str
-    versions: dict[str, str]  # of every package that had a part in it
+    versions: dict[str, str]  # of the packages it used
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the engine's `stems` were from PyTorch's on recorded inputs; errors relative to PyTorch's peak."""
+    """The largest difference of the engine's `stems` from PyTorch's on a test signal, relative to PyTorch's peak."""
 
     inputs: str
     executor: str
     max_error: float
     rms_error: float
-    snr_db: float | None  # None: no difference at all
+    snr_db: float | None  # None: no difference
     tolerance: float  # largest max_error allowed
     required_snr_db: float
 
@@ -107,9 +107,9 @@ class Plan:
 
     file: EngineFile | None  # None in the copy inside the plan
     flavour: str  # "tensorrt" or "tensorrt-rtx"
-    version: str  # of the package that built it, and must run it
+    version: str  # of the package that built it and must run it
     compute_capabilities: list[str]  # of the GPUs it was built for, such as "8.9"
-    parity: Parity | None  # of the plan run on a GPU; None where there was none to run it on
+    parity: Parity | None  # of the plan, run on a GPU; None if there was no GPU
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,10 @@ class Manifest:
     target: str
     input: Tensor
     output: Tensor
-    probes: list[Tensor]  # further outputs, of an engine exported to be compared stage by stage; else none
+    probes: list[Tensor]  # further outputs, of an engine exported with --probe
     checkpoint: Origin
     onnx: EngineFile | None  # None in the copies inside the files
-    plan: Plan | None  # None where no plan was built
+    plan: Plan | None  # None if no plan was built
     builder: Builder
     parity: Parity  # of the ONNX file
 
@@ -143,34 +143,35 @@ class Manifest:
 
     @property
     def chunk_samples(self) -> int:
-        """Samples one chunk of `frames.opt` frames stands for, at the engine's rate."""
+        """Samples in a chunk of `frames.opt` frames, at the engine's sample rate."""
         return (self.frames.opt - 1) * self.stft.hop_length
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
 
     def inside_onnx(self) -> str:
-        """The copy that travels in the ONNX file: without what describes the files themselves."""
+        """The copy inside the ONNX file, which does not describe the files themselves."""
         return _compact(replace(self, onnx=None, plan=None))
 
     def inside_plan(self) -> str:
-        """The copy that travels in the plan."""
+        """The copy inside the plan."""
         if self.plan is None:
             raise ValueError("this engine has no plan")
         return _compact(replace(self, onnx=None, plan=replace(self.plan, file=None, parity=None)))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
-        """Read and check `text`; `where` names its origin in errors. Raises ManifestError."""
+        """Read and check `text`; `where` is its file in errors. Raises ManifestError."""
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ManifestError(f"{where}: not JSON ({error}): {REMEDY}") from error
+            raise ManifestError(f"{where}: is not valid JSON ({error}): {REMEDY}") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ManifestError(f"{where}: not the manifest of a bsmamba2 engine: {REMEDY}")
+            raise ManifestError(f"{where}: is not the manifest of a bsmamba2 engine: {REMEDY}")
         if data.get("version") != VERSION:
             raise ManifestError(
-                f"{where}: manifest version {data.get('version')!r}, this release reads version {VERSION}: {REMEDY}"
+                f"{where}: is of manifest version {data.get('version')!r}, this release reads version {VERSION}: "
+                f"{REMEDY}"
             )
         manifest = read_fields(cls, data, where)
         _check(manifest, where)
@@ -178,7 +179,7 @@ class Manifest:
 
 
 def probe_tensors(model: Model, length: int | str) -> list[Tensor]:
-    """The outputs `bsm-export --probe` adds after `stems`, for chunks of `length` frames."""
+    """The outputs that `bsm-export --probe` adds after `stems`, for chunks of `length` frames."""
     mask: list[int | str] = ["batch", len(model.stems), length, sum(model.bands), model.channels, 2]
     features: list[int | str] = ["batch", length, len(model.bands), model.dim]
     names = ["band_features", *(f"layer_{i + 1}" for i in range(model.depth))]
@@ -186,7 +187,7 @@ def probe_tensors(model: Model, length: int | str) -> list[Tensor]:
 
 
 def _compact(manifest: Manifest) -> str:
-    """JSON in few characters: TensorRT keeps 4095 of a network's name."""
+    """Compact JSON: TensorRT stores at most 4095 characters of a network's name."""
     return json.dumps(asdict(manifest), separators=(",", ":"))
 
 
@@ -195,7 +196,7 @@ def manifest_path(engine: Path) -> Path:
 
 
 def read_manifest(engine: Path) -> Manifest:
-    """The manifest beside `engine`, after checking that it describes this very file. Raises ManifestError."""
+    """The manifest beside `engine`, checked to describe exactly this file. Raises ManifestError."""
     if not engine.is_file():
         found = "does not exist" if not engine.exists() else "is a folder" if engine.is_dir() else "is not a file"
         graph = engine.with_name(f"{engine.name}.onnx")
@@ -208,7 +209,7 @@ def read_manifest(engine: Path) -> Manifest:
     described = (manifest.plan.file if manifest.plan else None) if is_plan else manifest.onnx
     if described is None:
         _require_engine(engine)
-        raise ManifestError(f"{path}: describes no {engine.suffix} file: {_remedy(is_plan, engine)}")
+        raise ManifestError(f"{path}: does not describe a {engine.suffix} file: {_remedy(is_plan, engine)}")
     if engine.stat().st_size != described.bytes or described.sha256 != sha256_of(engine):
         _require_engine(engine)
         reason = mismatch(engine, path.name, described.bytes, METADATA_KEY, manifest.inside_onnx())
@@ -252,7 +253,7 @@ def _remedy(is_plan: bool, engine: Path) -> str:
 
 
 def rebuild_remedy(plan: Path, option: str = "") -> str:
-    """What makes a plan right again."""
+    """The command that builds a plan again, for errors."""
     return f"bsm-export --rebuild {plan.with_suffix('')}{option} builds it again from {plan.with_suffix('.onnx').name}"
 
 
@@ -265,7 +266,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _check(m: Manifest, where: str) -> None:
-    """Refuse a manifest whose parts contradict each other or the engine contract."""
+    """Raise ManifestError for a manifest that contradicts itself or the engine contract."""
     bins, stems, channels = m.bins, len(m.model.stems), m.model.channels
     frames: int | str = m.frames.opt if m.frames.min == m.frames.max else "frames"
     rules = {
@@ -305,7 +306,7 @@ def _check(m: Manifest, where: str) -> None:
     }
     for rule, holds in rules.items():
         if not holds:
-            raise ManifestError(f"{where}: contradicts itself, expected that {rule}: {REMEDY}")
+            raise ManifestError(f"{where}: is inconsistent: expected that {rule}: {REMEDY}")
 
 
 def _is_name(stem: str) -> bool:

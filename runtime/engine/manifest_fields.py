@@ -1,4 +1,4 @@
-"""JSON objects into dataclasses: every field required, of its type, and no other."""
+"""JSON objects to dataclasses: every field is required and checked for its type; unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 def read_fields(cls: type[T], data: Any, where: str, key: str = "") -> T:
     """An instance of the dataclass `cls` from a JSON object with exactly its keys. Raises ManifestError.
 
-    Errors name `where` it is from and the `key` that leads to it.
+    Errors name the file, `where`, and the path to the field, `key`.
     """
     if not isinstance(data, dict):
         raise ManifestError(
-            f"{where}: {key.rstrip('.') or 'the whole'} is {_shown(data)}: expected an object; {REMEDY}"
+            f"{where}: {key.rstrip('.') or 'the content'} is {_shown(data)}, not a JSON object: {REMEDY}"
         )
     hints = get_type_hints(cls)
     names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
@@ -29,7 +29,7 @@ def read_fields(cls: type[T], data: Any, where: str, key: str = "") -> T:
             raise ManifestError(f"{where}: key {key}{name} is missing: {REMEDY}")
     for name in data:
         if name not in names:
-            raise ManifestError(f"{where}: key {key}{name} is not known: {REMEDY}")
+            raise ManifestError(f"{where}: key {key}{name} is unknown: {REMEDY}")
     return cls(**{name: _value(hints[name], data[name], where, key + name) for name in names})
 
 
@@ -50,7 +50,15 @@ def _value(kind: Any, value: Any, where: str, key: str) -> Any:
         return float(value)
     elif isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ManifestError(f"{where}: key {key} is {_shown(value)}: expected {kind}; {REMEDY}")
+    raise ManifestError(f"{where}: key {key} is {_shown(value)}, expected {_named(kind)}: {REMEDY}")
+
+
+def _named(kind: Any) -> str:
+    """A type in the words of JSON, such as "a list or null"."""
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+    if isinstance(kind, types.UnionType):
+        return " or ".join(map(_named, get_args(kind)))
+    return names.get(kind, "a list" if get_origin(kind) is list else "an object")
 
 
 def _shown(value: Any) -> str:

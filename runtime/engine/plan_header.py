@@ -1,7 +1,8 @@
-"""What the first bytes of a TensorRT-RTX plan say: they can be read without a GPU, and before anything is run.
+"""The header of a TensorRT-RTX plan, which can be read without a GPU and before the plan is loaded.
 
 Layout found in plans of TensorRT-RTX 1.7: `vtrt` at 0, u64 size of the file at 16, the version's four parts at 24, u32
-mask of compute capabilities at 32, all little-endian. Full TensorRT documents no header and starts its plans otherwise.
+mask of compute capabilities at 32, all little-endian. Plans of full TensorRT begin differently, with an undocumented
+header.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from runtime.errors import EngineError
 
 MAGIC = b"vtrt"
 LENGTH = 64
-# Compute capabilities by the bit that stands for each.
+# Compute capabilities, by bit number in the mask.
 CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 
 @dataclass(frozen=True)
 class PlanHeader:
     bytes: int  # of the whole plan
-    version: str  # of the TensorRT-RTX that built it, four numbers
+    version: str  # of the TensorRT-RTX that built it, in four parts
     compute_capabilities: list[str]
 
 
@@ -35,14 +36,14 @@ def read_plan_header(plan: Path) -> PlanHeader:
     with plan.open("rb") as file:
         start = file.read(LENGTH)
     if not is_rtx_plan(start) or len(start) < LENGTH:
-        raise EngineError(f"{plan}: does not begin as a plan of TensorRT-RTX does: it was edited or is something else")
+        raise EngineError(f"{plan}: not a TensorRT-RTX plan, or it was changed")
     (size,) = struct.unpack_from("<Q", start, 16)
     (mask,) = struct.unpack_from("<I", start, 32)
     found = plan.stat().st_size
     if size != found:
-        raise EngineError(f"{plan}: {found} bytes, its header says {size}: it was cut or edited")
+        raise EngineError(f"{plan}: has {found} bytes, its header says {size}: it was cut short or changed")
     unknown = mask >> len(CAPABILITIES)
     if unknown or not mask:
-        raise EngineError(f"{plan}: its header names unknown compute capabilities (mask {mask:#x})")
+        raise EngineError(f"{plan}: its header has unknown compute capabilities (mask {mask:#x})")
     named = [each for bit, each in enumerate(CAPABILITIES) if mask >> bit & 1]
     return PlanHeader(size, ".".join(str(part) for part in start[24:28]), named)

@@ -9,8 +9,8 @@ INSTRUMENTAL = "instrumental"  # the mixture without the vocals
 def remainder_of(network: list[str]) -> tuple[str, str] | None:
     """The name of the rest of a song and the network's stem that it lacks, or None if it has no common name.
 
-    A network of one stem leaves "instrumental" (of vocals), "vocals" (of instrumental) or "no_<stem>" (of others). One of
-    several stems leaves "instrumental" if it has vocals but no instrumental.
+    A network of one stem leaves "instrumental" (of vocals), "vocals" (of instrumental) or "no_<stem>" (of others). A
+    network of several stems leaves "instrumental" if it has vocals but no instrumental.
     """
     if len(network) == 1:
         (stem,) = network

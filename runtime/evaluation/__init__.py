@@ -1,1 +1,1 @@
-"""How well songs are separated, given their true stems: the paper's evaluation."""
+"""How well songs are separated, measured against their true stems as in the paper."""

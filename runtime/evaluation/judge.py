@@ -1,4 +1,4 @@
-"""A separator against the true stems of songs."""
+"""Compare a separator's stems with the true stems of a song."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from runtime.separation.separator import Separator
 
 
 def judge_mixture(track: Track, truth: Truth) -> list[Judged]:
-    """The mixture in the place of every stem."""
+    """The figures of the mixture itself, taken as every stem."""
     return [_judged(UNSEPARATED, None, track, truth, stem, truth.mixture) for stem in truth.stems]
 
 
 def judge(
     name: str, seconds: float, separator: Separator, track: Track, truth: Truth, progress: Callable[[int, int], None]
 ) -> list[Judged]:
-    """What `separator`, of the model `name` at chunks of `seconds`, makes of a track.
+    """The figures of `separator`, which is the model `name` with chunks of `seconds`, on one track.
 
     `progress` is called with the chunks done and their number. Raises EngineError, OptionError.
     """

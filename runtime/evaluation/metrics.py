@@ -1,4 +1,4 @@
-"""How near an estimated stem is to the true one. Arrays are [c, samples], full scale 1.0; figures in dB but for two."""
+"""Quality of an estimated stem, given the true one. Arrays are [c, samples], full scale 1.0."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from runtime.errors import OptionError
 Float = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-DELTA = 1e-7  # of the official code: keeps a silent reference finite
+DELTA = 1e-7  # as in the official code: keeps the SDR of a silent reference finite
 
-# Of bleedless and fullness, as MSST has them.
+# For bleedless and fullness, as in MSST.
 N_FFT, HOP, MELS = 4096, 1024, 512
 FLOOR, RANGE_DB = 1e-10, 80.0
-FRAMES = 256  # spectra computed at a time
+FRAMES = 256  # spectra per step
 
 
 def usdr(reference: Float, estimate: Float) -> float:
@@ -29,9 +29,9 @@ def usdr(reference: Float, estimate: Float) -> float:
 
 
 def window_sdr(reference: Float, estimate: Float, window: int) -> Float64:
-    """SDR of each `window` samples, [windows]; NaN where either is silent; a last, shorter window is left out.
+    """SDR of each window of `window` samples, [windows]; NaN if either is silent; a shorter last window is left out.
 
-    What museval's bss_eval (version 4, images) gives for a single target: there it is the plain ratio of energies.
+    Equals museval's bss_eval (version 4, images) for a single target, where it is the plain ratio of energies.
     """
     _require_one_shape(reference, estimate)
     count = reference.shape[1] // window
@@ -49,25 +49,25 @@ def window_sdr(reference: Float, estimate: Float, window: int) -> Float64:
 
 
 def csdr(reference: Float, estimate: Float, sample_rate: int) -> float:
-    """Median of the SDR of 1 s windows (paper IV.B); NaN where no window has sound in both."""
+    """Median of the SDR of 1 s windows (paper IV.B); NaN if no window has sound in both."""
     found = window_sdr(reference, estimate, sample_rate)
     found = found[~np.isnan(found)]
     return float(np.median(found)) if found.size else float("nan")
 
 
 def si_sdr(reference: Float, estimate: Float) -> float:
-    """SDR against the reference at the loudness that fits best (Le Roux et al. 2019, without removing the mean)."""
+    """Scale-invariant SDR (Le Roux et al. 2019, without removing the mean)."""
     _require_one_shape(reference, estimate)
     target = float((_product(reference, estimate) + DELTA) / (_energy(reference) + DELTA)) * reference
     return 10 * float(np.log10((_energy(target) + DELTA) / (_energy(target - estimate) + DELTA)))
 
 
 def bleedless_and_fullness(reference: Float, estimate: Float, sample_rate: int) -> tuple[float, float]:
-    """From 0 to 100: how little sounds that should not, and how little of what should sound is missing.
+    """From 0 to 100: absence of sound that does not belong to the stem, and completeness of the stem.
 
-    100 / (1 + mean dB above, or below, the reference) over 512 mel bands and all frames; levels are cut off 80 dB below
-    each signal's loudest. Source: ZFTurbo's Music-Source-Separation-Training, `bleed_full`. The official BSMamba2 code
-    calls it with reference and estimate exchanged, which exchanges the two figures.
+    100 / (1 + mean dB above, or below, the reference) over 512 mel bands and all frames; levels are limited to 80 dB
+    below each signal's maximum. Source: ZFTurbo's Music-Source-Separation-Training, `bleed_full`. The official BSMamba2
+    code swaps reference and estimate, which swaps the two figures.
     """
     _require_one_shape(reference, estimate)
     bank = _slaney_bank(sample_rate)
@@ -93,7 +93,7 @@ def _mel_db(wave: Float, bank: Float) -> Float:
 
 
 def _slaney_bank(sample_rate: int) -> Float:
-    """Triangular mel bands of equal area from 0 Hz to half the rate, [bins, MELS] (Slaney's Auditory Toolbox)."""
+    """Triangular mel bands of equal area, 0 Hz to Nyquist, [bins, MELS] (Slaney's Auditory Toolbox)."""
     step, corner, ratio = 200 / 3, 1000.0, np.log(6.4) / 27  # linear below the corner, logarithmic above
     top = corner / step + np.log(sample_rate / 2 / corner) / ratio
     mels = np.linspace(0, top, MELS + 2)
@@ -110,7 +110,7 @@ def _energy(wave: Float) -> float:
 
 
 def _product(one: Float, other: Float) -> float:
-    """Summed in float64, without a copy of a long song in it."""
+    """Summed in float64, without converting a long song to it."""
     return float(np.einsum("cn,cn->", one, other, dtype=np.float64))
 
 

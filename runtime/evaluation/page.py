@@ -1,4 +1,4 @@
-"""The evaluation as one HTML file, for readers who have not seen this project before."""
+"""The evaluation as one HTML file, for readers who do not know this project."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MEANING = (
-    ("SDR", "how much louder the true stem is than the difference between it and the estimate, in dB: 0 is what "
-     "silence gets, 10 is good, each 6 dB halve the difference"),
-    ("uSDR", "SDR of a whole song; the mean over songs"),
-    ("cSDR", "SDR of every second of a song, and of those the median; the median over songs. Seconds in which the true "
-     "stem or the estimate is silent do not count"),
-    ("SI-SDR", "SDR after turning the true stem up or down to fit best: what is left when loudness does not count"),
-    ("bleedless", "0 to 100: how little is heard that does not belong to the stem"),
-    ("fullness", "0 to 100: how little of the stem is missing"),
-    (UNSEPARATED, "the mixture itself taken for the stem: what a model has to gain on"),
+    ("SDR", "signal-to-distortion ratio, in dB: how much stronger the true stem is than the error of the estimate; "
+     "silence gets 0, 10 is good, 6 dB more halve the error"),
+    ("uSDR", "SDR of a whole song; mean over songs"),
+    ("cSDR", "median of the SDR of all seconds of a song; median over songs. Seconds in which the true stem or the "
+     "estimate is silent do not count"),
+    ("SI-SDR", "SDR that does not depend on the estimate's loudness"),
+    ("bleedless", "0 to 100: absence of sound that does not belong to the stem"),
+    ("fullness", "0 to 100: completeness of the stem"),
+    (UNSEPARATED, "the mixture itself, taken as the stem: the baseline"),
 )  # fmt: skip
 
 
@@ -31,9 +31,9 @@ def as_html(evaluation: Evaluation) -> str:
     parts = [
         heading("What was measured"),
         paragraph(
-            "The models separate songs whose stems are known, and what they give is compared with the true stems. A "
-            f"song is cut into pieces of the length in the tables, which share {evaluation.overlap:.0%} with their "
-            "neighbours (the paper: 0%)."
+            "The models separated songs with known stems, and the results were compared with the true stems. Songs are "
+            f"processed in chunks of the input length in the tables, with {evaluation.overlap:.0%} overlap (the paper: "
+            "0%)."
         ),
         table(
             ("model", "input, s", "run by"),
@@ -44,9 +44,9 @@ def as_html(evaluation: Evaluation) -> str:
     for each in tables(evaluation):
         parts += [heading(each.title), table(each.header, each.rows), paragraph(each.note)]
     if len(evaluation.lengths) > 1 and "vocals" in evaluation.stems:
-        caption = "The vocals by the length of the pieces. Dashed: published, of other networks on other songs."
-        parts += [heading("Length of the input"), picture(_by_length(evaluation), caption, "SDR against input length")]
-    parts += [heading("What the words mean"), table(("word", "meaning"), MEANING, text=[1])]
+        caption = "Vocals by input length. Dashed: published figures of other networks on other songs."
+        parts += [heading("Input length"), picture(_by_length(evaluation), caption, "SDR against input length")]
+    parts += [heading("The terms"), table(("term", "meaning"), MEANING, text=[1])]
     parts.append(paragraph(f"Measured on {evaluation.created}, on {evaluation.machine.cpu}; songs: {evaluation.data}."))
     return page(f"Separation by {names}", _summary(evaluation), parts)
 
@@ -58,7 +58,7 @@ def _summary(evaluation: Evaluation) -> str:
     for model in evaluation.models:
         after = over_tracks(evaluation.of(model, stem), "usdr")
         if before is not None and after is not None:
-            parts.append(f"{model} brings the {stem} from {before.value:.2f} to {after.value:.2f} dB uSDR")
+            parts.append(f"{model} improves the {stem} from {before.value:.2f} to {after.value:.2f} dB uSDR")
     count = len(evaluation.tracks)
     return f"{'; '.join(parts)} ({'one song' if count == 1 else f'{count} songs'})."
 

@@ -1,4 +1,4 @@
-"""Figures others published, shown beside measured ones.
+"""Published figures, shown beside measured ones.
 
 Source of all: Kim and Choi, "Mamba2 Meets Silence: Robust Vocal Source Separation for Sparse Regions", Tables II to IV:
 vocals of the 50 test songs of MUSDB18-HQ, in dB.

@@ -1,4 +1,4 @@
-"""What an evaluation found, and how figures of tracks become figures of a model."""
+"""The results of an evaluation, and how figures of tracks become figures of a model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from runtime.bench.machine import Machine
 from runtime.evaluation.segments import CLASSES
 
-UNSEPARATED = "no separation"  # the mixture itself as every stem: what a model has to gain on
-RESAMPLES = 2000  # of the bootstrap
+UNSEPARATED = "no separation"  # the mixture itself as every stem: the baseline
+RESAMPLES = 2000  # bootstrap draws
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the song in which the voice is heard, and the uSDR in it. `start` and `seconds` in s."""
+    """A part of the song with vocals, and its uSDR. `start` and `seconds` in s."""
 
     start: float
     seconds: float
@@ -25,9 +25,9 @@ class Segment:
 
 @dataclass(frozen=True)
 class Judged:
-    """One stem of one track by one model at one input length; `seconds` is None for the mixture itself.
+    """Figures of one stem of one track, by one model at one input length; `seconds` is None for the mixture itself.
 
-    cSDR is NaN where no second has sound in both. `segments` are those of the vocals, else none.
+    cSDR is NaN if no second has sound in both signals. `segments` is empty for stems other than vocals.
     """
 
     model: str
@@ -44,14 +44,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure of a model; 95% of the bootstrap's draws of tracks lie from `low` to `high` (None: of one track)."""
+    """A figure of a model, with its 95% bootstrap interval over tracks (None: a single track)."""
 
     value: float
     low: float | None
     high: float | None
 
 
-# How tracks become one figure: the paper takes the mean of uSDR and the median of cSDR.
+# How figures of tracks are combined: the paper uses the mean of uSDR and the median of cSDR.
 OVER_TRACKS: dict[str, Callable[[np.ndarray], float]] = {
     "usdr": np.mean,
     "csdr": np.median,
@@ -63,7 +63,7 @@ OVER_TRACKS: dict[str, Callable[[np.ndarray], float]] = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`own` is the input length, s, that each model is judged at where the table does not vary it."""
+    """`own` is each model's input length in s, used in tables that do not vary the length."""
 
     created: str
     data: str
@@ -87,12 +87,12 @@ class Evaluation:
         return list(dict.fromkeys(each.stem for each in self.judged))
 
     def of(self, model: str, stem: str, seconds: float | None = None) -> list[Judged]:
-        """Of every track; at the model's own length where `seconds` is None."""
+        """The figures of all tracks; at the model's own length if `seconds` is None."""
         at = self.own.get(model) if seconds is None else seconds
         return [j for j in self.judged if (j.model, j.stem, j.seconds) == (model, stem, at)]
 
     def by_segment(self, model: str) -> list[tuple[float | None, int]]:
-        """Mean uSDR of the vocal segments of each class of length, and how many there are."""
+        """Mean uSDR of the vocal segments of each length class, and their number."""
         found = [segment for each in self.of(model, "vocals") for segment in each.segments]
         out: list[tuple[float | None, int]] = []
         for low, high in CLASSES:
@@ -102,7 +102,7 @@ class Evaluation:
 
 
 def over_tracks(judged: Sequence[Judged], figure: str) -> Interval | None:
-    """One figure of several tracks, or None where none has it."""
+    """One figure over several tracks, or None if no track has it."""
     values = np.array([getattr(each, figure) for each in judged], dtype=np.float64)
     values = values[~np.isnan(values)]
     if not values.size:

@@ -1,4 +1,4 @@
-"""The evaluation as JSON. docs/evaluation.md describes it; a change of meaning changes the version."""
+"""The evaluation as JSON, documented in docs/evaluation.md. A change of meaning needs a new version."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ def _track(judged: Judged) -> dict[str, Any]:
 
 
 def _model(name: str) -> str | None:
-    """None stands for the mixture itself."""
+    """The name in JSON: None for the mixture itself."""
     return None if name == UNSEPARATED else name

@@ -1,4 +1,4 @@
-"""Where in a true stem somebody sings: the segments of the paper's Table III."""
+"""Vocal segments of a true stem, for the paper's Table III."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 from runtime.evaluation.metrics import Float
 
 FRAME = 0.05  # s
-QUIET_DB = -30.0  # below the stem's loud level, the 95% quantile of its frames that sound at all
-SILENT = 1e-4  # RMS of a frame that sounds at all
-GAP = 0.3  # s of silence that does not end a segment: a breath, a consonant
+QUIET_DB = -30.0  # below the stem's loud level, the 95% quantile of its audible frames
+SILENT = 1e-4  # RMS above which a frame is audible
+GAP = 0.3  # s; shorter silence, such as a breath, does not end a segment
 CLASSES = ((1.0, 2.0), (2.0, 4.0), (4.0, 8.0))  # s, of the table's columns
 
 
 def vocal_segments(stem: Float, sample_rate: int) -> list[tuple[int, int]]:
-    """First and last sample of each stretch of `stem` [c, samples] with sound and no longer pause within.
+    """First and last sample of each part of `stem` [c, samples] with sound and without a longer pause.
 
-    The paper does not say how it finds them; this is by the level of frames of 50 ms.
+    The paper does not say how it finds them; here it is done by the level of 50 ms frames.
     """
     size = round(FRAME * sample_rate)
     count = stem.shape[1] // size

@@ -1,4 +1,4 @@
-"""The tables of the paper: measured figures, then published ones. Cells are text, for terminal and page."""
+"""The paper's tables with measured and published figures. Cells are text, for terminal and HTML page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runtime.evaluation.segments import CLASSES
 
 FIGURES = {"usdr": "uSDR", "csdr": "cSDR", "si_sdr": "SI-SDR", "bleedless": "bleedless", "fullness": "fullness"}
 NONE = "-"
-WITHIN = f"In brackets: 95% of {RESAMPLES} bootstrap draws of the songs."
+WITHIN = f"In brackets: 95% bootstrap interval over songs ({RESAMPLES} draws)."
 
 
 @dataclass(frozen=True)
 class Table:
-    """`note` says what must be known to read it."""
+    """`note` explains how to read it."""
 
     title: str
     header: tuple[str, ...]
@@ -26,7 +26,7 @@ class Table:
 
 
 def tables(evaluation: Evaluation) -> Iterator[Table]:
-    """Those that the evaluation has figures for."""
+    """The tables for which the evaluation has figures."""
     for stem in evaluation.stems:
         yield _whole(evaluation, stem)
     if "vocals" in evaluation.stems:
@@ -48,7 +48,7 @@ def _whole(evaluation: Evaluation, stem: str) -> Table:
         (_named(evaluation, model), *(_figure(over_tracks(evaluation.of(model, stem), name), name) for name in FIGURES))
         for model in _with_mixture(evaluation)
     ]
-    title, note = f"{stem.capitalize()}: whole songs", f"In dB, but for bleedless and fullness. {_tracks(evaluation)}"
+    title, note = f"{stem.capitalize()}: whole songs", f"In dB, except bleedless and fullness. {_tracks(evaluation)}"
     if stem == "vocals":
         others = {name: (_cell(u), _cell(c), NONE, NONE, NONE) for name, (u, c) in published.WHOLE.items()}
         rows, title, note = rows + _published(others), f"{title} (the paper's Table II)", f"{note} {published.NOTE}"
@@ -65,7 +65,7 @@ def _by_segment(evaluation: Evaluation) -> Table:
         "Vocals: uSDR by length of the vocal segment (the paper's Table III)",
         ("model", *names),
         rows + _published(others),
-        f"In dB, the mean over the segments in which the true voice is heard: {counts}. {published.NOTE}",
+        f"In dB, mean over the segments in which the true stem has vocals: {counts}. {published.NOTE}",
     )
 
 
@@ -78,7 +78,7 @@ def _by_length(evaluation: Evaluation, stem: str) -> Table:
             judged = evaluation.of(model, stem, seconds)
             cells += [_cell(_value(judged, "usdr")), _cell(_value(judged, "csdr"))]
         rows.append((model, *cells))
-    title, note = f"{stem.capitalize()}: by length of the input", "In dB; uSDR is the mean over songs, cSDR the median."
+    title, note = f"{stem.capitalize()}: by input length", "In dB: uSDR is the mean over songs, cSDR the median."
     if stem == "vocals":
         others = {
             name: tuple(_cell(value) for n in evaluation.lengths for value in known.get(n, (None, None)))
@@ -102,7 +102,7 @@ def _by_track(evaluation: Evaluation, stem: str) -> Table:
             cells += [_cell(_value(judged, "usdr")), _cell(_value(judged, "csdr"))]
         rows.append((track, *cells))
     header = ("song", *(f"{model} {name}" for model in models for name in ("uSDR", "cSDR")))
-    return Table(f"{stem.capitalize()}: song by song", header, rows, "In dB.")
+    return Table(f"{stem.capitalize()}: by song", header, rows, "In dB.")
 
 
 def _with_mixture(evaluation: Evaluation) -> list[str]:
@@ -116,8 +116,8 @@ def _named(evaluation: Evaluation, model: str) -> str:
 def _tracks(evaluation: Evaluation) -> str:
     count = len(evaluation.tracks)
     if count == 1:
-        return "One song, so there is no interval."
-    return f"{count} songs: cSDR is the median over them, the rest means. {WITHIN}"
+        return "One song, so no interval."
+    return f"{count} songs: cSDR is the median over songs, the other figures are means. {WITHIN}"
 
 
 def _value(judged: Iterable[Judged], figure: str) -> float | None:
@@ -126,7 +126,7 @@ def _value(judged: Iterable[Judged], figure: str) -> float | None:
 
 
 def _figure(found: Interval | None, name: str) -> str:
-    """With its interval, where it is one of the paper's."""
+    """With its interval, for the figures of the paper."""
     if found is None or found.low is None or found.high is None or name not in ("usdr", "csdr"):
         return _cell(None if found is None else found.value)
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"

@@ -13,13 +13,14 @@ from runtime.evaluation.metrics import Float
 DEFAULT_SUBSET = "test"
 SUFFIXES = (".wav", ".flac", ".ogg")
 MIXTURE, VOCALS, INSTRUMENTAL = "mixture", "vocals", "instrumental"
-BACKING = ("accompaniment", INSTRUMENTAL)  # names of a file that holds all but the vocals
+BACKING = ("accompaniment", INSTRUMENTAL)  # names of a file with everything except the vocals
+LAYOUT = "expected a folder per song, such as <song>/mixture.wav and <song>/vocals.wav"
 
 
 @dataclass(frozen=True)
 class Track:
     name: str
-    files: dict[str, Path]  # of the mixture, where there is one, and of each stem
+    files: dict[str, Path]  # by name in lower case: the mixture, if there is one, and the stems
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,16 @@ class Truth:
 
 
 def songs_folder(data: Path, subset: str | None) -> Path:
-    """The folder of the songs: `subset` of `data`; where that is None, its "test" if it has one, else itself.
+    """The folder of the songs: `subset` in `data`; for None its "test", if it has one, else `data` itself.
 
     Raises OptionError.
     """
     if not data.is_dir():
-        raise OptionError(f"--data {data}: is no folder: expected one that holds a folder for each song")
+        raise OptionError(f"--data {data}: not a folder: {LAYOUT}")
     if subset is None:
         return data / DEFAULT_SUBSET if (data / DEFAULT_SUBSET).is_dir() else data
     if not (data / subset).is_dir():
-        raise OptionError(f"--data {data}: has no folder {subset!r}: leave out --subset, or give another")
+        raise OptionError(f"--data {data}: has no folder {subset!r}: choose another --subset, or leave it out")
     return data / subset
 
 
@@ -53,9 +54,7 @@ def find_tracks(folder: Path) -> list[Track]:
         if files:
             tracks.append(Track(song.name, files))
     if not tracks:
-        raise OptionError(
-            f"--data {folder}: holds no songs: expected <song>/vocals.wav and so on, a folder for each song"
-        )
+        raise OptionError(f"--data {folder}: contains no songs: {LAYOUT}")
     return tracks
 
 
@@ -65,7 +64,7 @@ def _audio_in(folder: Path) -> list[Path]:
 
 
 def check_track(track: Track, stems: Sequence[str]) -> None:
-    """Raises, before hours of work, what `read_track` will as far as names and headers tell it."""
+    """Raises the errors of `read_track` that names and headers show, before hours of work."""
     alike = _Alike()
     for name in dict.fromkeys([*_mixed(track), *(_file_of(track, stem)[0] for stem in stems)]):
         with open_song(track.files[name]) as song:
@@ -102,7 +101,7 @@ def read_track(track: Track, stems: Sequence[str]) -> Truth:
 
 
 def _mixed(track: Track) -> list[str]:
-    """The files whose sum is the mixture; a file of all but the vocals stands for those it is the sum of."""
+    """The files whose sum is the mixture. A file of everything except the vocals replaces the other stems."""
     if MIXTURE in track.files:
         return [MIXTURE]
     backing = [name for name in BACKING if name in track.files][:1]
@@ -110,7 +109,7 @@ def _mixed(track: Track) -> list[str]:
 
 
 def _file_of(track: Track, stem: str) -> tuple[str, bool]:
-    """The file that tells `stem`, and whether it holds the stem itself or what the mixture has besides it."""
+    """The file for `stem`, and whether it is the stem itself or the rest of the mixture."""
     own = BACKING if stem == INSTRUMENTAL else (stem,)
     others: tuple[str, ...] = (stem.removeprefix("no_"),) if stem.startswith("no_") else ()
     if stem == INSTRUMENTAL:
@@ -121,21 +120,21 @@ def _file_of(track: Track, stem: str) -> tuple[str, bool]:
         if name in track.files:
             return name, name in own
     raise OptionError(
-        f"{track.name}: has no true {stem}: expected {stem} as WAV, FLAC or Ogg beside {', '.join(track.files)}, or "
-        "other stems by --stem"
+        f"{track.name}: has no true {stem} (files: {', '.join(track.files)}): add it as WAV, FLAC or Ogg, or choose "
+        "other stems with --stem"
     )
 
 
 class _Alike:
-    """Refuses a file of a song that differs from the first one in more than its sound."""
+    """Refuses files of one song that differ in channels, length or sample rate."""
 
     def __init__(self) -> None:
         self._first: tuple[str, str] | None = None
 
     def check(self, path: Path, channels: int, samples: int, sample_rate: int) -> None:
         if channels > 2:
-            raise OptionError(f"{path}: has {channels} channels: expected mono or stereo, mix it down first")
+            raise OptionError(f"{path}: has {channels} channels: must be mono or stereo: mix it down first")
         form = f"{channels} channel{'s' if channels > 1 else ''} of {samples} samples at {sample_rate} Hz"
         name, expected = self._first = self._first or (path.name, form)
         if form != expected:
-            raise OptionError(f"{path}: has {form}, {name} has {expected}: expected stems of one song")
+            raise OptionError(f"{path}: has {form}, {name} has {expected}: stems of one song must match")

@@ -1,1 +1,1 @@
-"""Is an engine equal to its network? PyTorch's outputs replayed, and every stage compared."""
+"""Is an engine equal to its network? PyTorch's results are replayed through it and compared stage by stage."""

@@ -1,4 +1,4 @@
-"""The pictures of a parity report."""
+"""The plots of a parity report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float32]
 
-FLOOR = -140.0  # dB of the mixture's peak: where the colours end, a little under the error of float32
+FLOOR = -140.0  # dB of the mixture's peak: the darkest colour, slightly below the error of float32
 GOOD, BAD, LIMIT = "#2da44e", "#cf222e", "#1b1f24"
 
 
@@ -34,7 +34,7 @@ def error_bars(stages: list[Stage]) -> Figure:
     axes.set_xlim(left=least)
     axes.set_yticks(range(len(stages)), [stage.name for stage in stages])
     axes.invert_yaxis()
-    axes.set_xlabel("largest error, part of the peak (black: the limit)")
+    axes.set_xlabel("largest error, relative to the peak (black: limit)")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure
@@ -43,13 +43,13 @@ def error_bars(stages: list[Stage]) -> Figure:
 def spectrograms(mixture: Float, reference: Float, found: Float, manifest: Manifest, worst: Stage, stem: int) -> Figure:
     """One stem: mixture, reference, engine and their difference, [t, f, c, 2] each, in dB of the mixture's peak.
 
-    They show the channel of the `worst` error, which is marked where it is in this `stem`, the first one otherwise.
-    Raises OptionError without matplotlib.
+    They show the channel of the `worst` error, which is marked if it is in this `stem`. Raises OptionError without
+    matplotlib.
     """
     _, of_stem, frame, bin_, channel, _ = worst.index
     stft = manifest.stft
     frames, bins = mixture.shape[:2]
-    second, kilohertz = stft.hop_length / stft.sample_rate, stft.sample_rate / stft.n_fft / 1000  # of a frame, of a bin
+    second, kilohertz = stft.hop_length / stft.sample_rate, stft.sample_rate / stft.n_fft / 1000  # per frame, per bin
     parts = {"mixture": mixture, "PyTorch": reference, "engine": found, "difference": found - reference}
     peak = float(np.abs(_level(mixture, channel)).max())
     figure = new_figure(12, 3.2)

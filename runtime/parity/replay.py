@@ -1,4 +1,4 @@
-"""A reference run through an engine, and every stage compared."""
+"""Run a reference through an engine and compare every stage."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from runtime.parity.stages import FEATURES, SPECTROGRAM, STEMS, WAVEFORMS, Stage
 
 Float = NDArray[np.float32]
 
-AUDIBLE = 1e-3  # of the mixture's peak, -60 dB: where a mask can be recovered from what it was multiplied with
+AUDIBLE = 1e-3  # of the mixture's peak, -60 dB: above it a mask can be recovered by division
 MASK, RECOVERED = "mask", "mask (recovered)"
 
 
 def replay(backend: Backend, manifest: Manifest, reference: Reference) -> tuple[list[Stage], Float]:
-    """Every stage compared, in the order of the signal, and the engine's stems [b, s, t, f, c, 2].
+    """The comparison of every stage, in processing order, and the engine's stems [b, s, t, f, c, 2].
 
-    The engine is given the reference's own spectrogram, at the smallest batch it takes, so that its stages answer for
-    nothing but the engine; of the STFT there is a stage before. Raises EngineError.
+    The engine gets the reference's own spectrogram, at its smallest batch size, so that its stages depend on the engine
+    alone; the runtime's STFT is a stage of its own. Raises EngineError.
     """
     stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
     batch, precision = manifest.batch.min, manifest.precision
@@ -45,7 +45,7 @@ def replay(backend: Backend, manifest: Manifest, reference: Reference) -> tuple[
         mask, audible = recovered_mask(stems, expected["spectrogram"])
         stages.append(compare(RECOVERED, STEMS, mask, expected[MASK], precision, manifest, audible))
     stages.append(compare("masked spectrogram", STEMS, stems, expected["stems"], precision, manifest))
-    with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf are counted
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf are counted later
         waves = stft.inverse(stems)
     stages.append(compare("waveform", WAVEFORMS, waves, expected["stem_waveforms"], precision, manifest))
     return stages, stems
@@ -60,12 +60,12 @@ def _outputs(backend: Backend, manifest: Manifest, mixture: Float) -> dict[str, 
     if not manifest.probes:
         return {"stems": backend.run(mixture)}
     if not isinstance(backend, Probing):
-        raise EngineError(f"{backend.name} gives no probes: compare the ONNX engine they were exported with")
+        raise EngineError(f"{backend.name} gives no intermediate results: use the ONNX engine")
     return backend.run_probes(mixture)
 
 
 def recovered_mask(stems: Float, mixture: Float) -> tuple[Float, NDArray[np.bool_]]:
-    """The mask [b, s, t, f, c, 2] that makes `stems` of `mixture` [b, t, f, c, 2], and where it can be told."""
+    """The mask [b, s, t, f, c, 2] that turns `mixture` [b, t, f, c, 2] into `stems`, and where it is known."""
     over = _complex(mixture)[:, None]  # [b, 1, t, f, c]
     audible = np.abs(over) > AUDIBLE * np.abs(over).max()
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""What a comparison stage by stage came to: as text for a terminal, and as one HTML file with pictures."""
+"""The result of a comparison stage by stage, as text for a terminal and as one HTML file with plots."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ Float = NDArray[np.float32]
 COLUMNS = ("stage", "max error", "RMS error", "SNR, dB", "allowed", "verdict", "worst at")
 SDR_COLUMNS = ("stem", "mixture, dB", "before, dB", "after, dB", "change, dB", "verdict")
 
+MASK = "the network's result: for each frequency of each frame, the complex factor that turns the mixture into a stem."
 MEANING = {
-    "STFT": "the song cut into short overlapping frames, each turned into the strengths of its frequencies; what the "
-    "runtime computes against torch.stft. The engine has no part in it.",
-    "band features": "neighbouring frequencies gathered into sub-bands, each described by a list of numbers: the "
-    "network's first step.",
-    "layer": "the network's body: every layer looks along time within each sub-band, then across the sub-bands.",
-    "mask": "the network's answer: for each frequency of each frame, what to multiply the mixture with to get a stem.",
-    "mask (recovered)": "the network's answer: for each frequency of each frame, what to multiply the mixture with to "
-    "get a stem. This engine does not show it, so it is divided out of the stems where the mixture is above -60 dB of "
-    "its peak; an engine of bsm-export --probe shows it, and the steps before.",
-    "masked spectrogram": "the mixture times the mask: the stems, still as spectrograms. This is what an engine gives.",
-    "waveform": "the stems as sound again, by the runtime against torch.istft.",
+    "STFT": "the spectrogram: the song in short overlapping frames, each split into its frequencies. The runtime's "
+    "STFT is compared with torch.stft; the engine is not involved.",
+    "band features": "the network's first step: neighbouring frequencies grouped into sub-bands, each described by a "
+    "vector of numbers.",
+    "layer": "the main part of the network: each layer works along time within each sub-band, then across sub-bands.",
+    "mask": MASK,
+    "mask (recovered)": f"{MASK} This engine does not output it, so it is recovered by dividing the stems by the "
+    "mixture where the mixture is above -60 dB of its peak. An engine exported with --probe outputs the mask and the "
+    "steps before it.",
+    "masked spectrogram": "the mixture times the mask: the stems as spectrograms. This is the engine's output.",
+    "waveform": "the stems as audio. The runtime's inverse STFT is compared with torch.istft.",
 }
 
 
@@ -43,7 +44,7 @@ class Comparison:
     against: str  # where the reference is from, in words
     manifest: Manifest
     stages: list[Stage]
-    sdr: list[SdrChange]  # none where no true stems were given
+    sdr: list[SdrChange]  # empty without true stems
 
     @property
     def passed(self) -> bool:
@@ -51,7 +52,7 @@ class Comparison:
 
     @property
     def summary(self) -> str:
-        """What came out, in one sentence."""
+        """The result in one sentence."""
         failed = [each.name for each in self.stages if not each.passed]
         failed += [f"the SDR of {each.stem}" for each in self.sdr if not each.passed]
         if failed:
@@ -59,7 +60,7 @@ class Comparison:
         compared = [each.stem for each in self.sdr if each.change is not None]
         others = [each.stem for each in self.sdr if each.change is None]
         songs = f" and the SDR of {', '.join(compared)}" if compared else ""
-        untold = f"; the SDR of {', '.join(others)} was compared with nothing: give --ckpt, too" if others else ""
+        untold = f"; the SDR of {', '.join(others)} was not compared: add --ckpt" if others else ""
         return f"passed: all {len(self.stages)} stages{songs} within tolerance{untold}"
 
 
@@ -93,7 +94,7 @@ def _sdr_row(each: SdrChange) -> list[str]:
 
 
 def _aligned(header: Sequence[str], rows: list[list[str]]) -> str:
-    """Columns of text; the first and the last flush left."""
+    """Columns of text; the first and the last are left-aligned."""
     lines = [list(header), *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     last = len(header) - 1
@@ -112,32 +113,32 @@ def as_html(comparison: Comparison, mixture: Float, reference: Float, found: Flo
     manifest = comparison.manifest
     parts = [
         paragraph(
-            f"{comparison.engine} ({manifest.precision}, {comparison.executor}) is a network taken out of PyTorch to "
-            f"split music into stems ({', '.join(manifest.model.stems)}). Here it was given the same input as the "
-            f"network in PyTorch, and what both compute was compared step by step, in the order of the computation. "
-            f"Compared with: {comparison.against}."
+            f"{comparison.engine} ({manifest.precision}, {comparison.executor}) is a network exported from PyTorch "
+            f"that separates music into stems ({', '.join(manifest.model.stems)}). Here, the engine and the network in "
+            "PyTorch got the same input, and their results were compared after each processing step. Compared with: "
+            f"{comparison.against}."
         ),
         heading("Stage by stage"),
         table(COLUMNS, [_marked(_stage_row(each), each.passed) for each in comparison.stages], text=(6,)),
         paragraph(
-            "Max error: the largest difference between any two numbers, as a part of the largest number PyTorch has in "
-            "that stage (1e-6 is a millionth). RMS error: the same, averaged. SNR: how much stronger the signal is "
-            "than the error; every 20 dB more are a ten times smaller error. Allowed: the largest max error and the "
-            "least SNR that pass, by the precision the engine computes in. Worst at: where the largest error is. "
-            "NaN/Inf: numbers that are none; a single one fails a stage."
+            "Max error: the largest difference between two numbers, relative to the largest number of PyTorch in that "
+            "stage (1e-6 is a millionth). RMS error: the root mean square of all differences, relative to the same. "
+            "SNR: the signal-to-noise ratio, the error being the noise; 20 dB more mean an error ten times smaller. "
+            "Allowed: the largest max error and the smallest SNR that pass, which depend on the engine's precision. "
+            "Worst at: the position of the largest error. NaN/Inf: invalid numbers; a single one fails a stage."
         ),
         picture(
             error_bars(comparison.stages),
-            "Each stage's largest error, and the limit it must stay left of; a step to the left is ten times smaller.",
-            "largest error of each stage beside its limit",
+            "The largest error of each stage, which must be left of its limit. The scale is logarithmic.",
+            "largest error of each stage and its limit",
         ),
-        heading("What the stages are"),
-        table(("stage", "what it is"), _meanings(comparison.stages), text=(1,)),
-        heading("The stems as pictures"),
+        heading("The stages"),
+        table(("stage", "meaning"), _meanings(comparison.stages), text=(1,)),
+        heading("Spectrograms of the stems"),
         paragraph(
-            "Time runs to the right, frequency upwards, bright is loud. PyTorch's stem and the engine's should look "
-            "alike. The difference is what one has and the other has not, on the same scale of colours: black is good, "
-            "shapes in it that resemble the music are bad, red are NaN and Inf. A circle marks the largest error."
+            "Time runs to the right, frequency upwards; bright is loud. PyTorch's stem and the engine's should look "
+            "the same. The difference has the same colour scale: it should be black; shapes that resemble the music "
+            "mean errors; red marks NaN and Inf. A circle marks the largest error."
         ),
     ]
     worst = next(each for each in comparison.stages if each.name == "masked spectrogram")
@@ -147,13 +148,13 @@ def as_html(comparison: Comparison, mixture: Float, reference: Float, found: Flo
             picture(figure, f"Stem {stem}.", f"spectrograms of {stem}: mixture, reference, engine, difference")
         )
     if comparison.sdr:
-        parts += [heading("Before and after, by the true stems"), *_sdr_part(comparison.sdr)]
+        parts += [heading("SDR before and after the export"), *_sdr_part(comparison.sdr)]
     word = verdict(comparison.passed, comparison.summary)
     return page(f"Parity of {comparison.engine}", word, parts)
 
 
 def _marked(row: list[str], passed: bool) -> list[object]:
-    """For a page: the verdict in its colour."""
+    """For the page: the verdict in colour."""
     return [*row[:5], verdict(passed, row[5]), *row[6:]]
 
 
@@ -172,9 +173,9 @@ def _sdr_part(sdr: list[SdrChange]) -> list[Markup]:
     return [
         table(SDR_COLUMNS, [_marked(_sdr_row(each), each.passed) for each in sdr]),
         paragraph(
-            "The whole song was separated and compared with the true stems. SDR: how much stronger the true "
-            "stem is than everything that is wrong in the result; higher is better. Mixture: of the song as it is, "
-            "nothing separated. Before: of the network in PyTorch. After: of the engine. The change may be at most "
-            f"{MOST_CHANGE[sdr[0].precision]} dB either way."
+            "The whole song was separated and compared with its true stems. SDR: how much stronger the true stem is "
+            "than the error in the result; higher is better. Mixture: SDR of the song without separation. Before: of "
+            f"the network in PyTorch. After: of the engine. The change may be at most {MOST_CHANGE[sdr[0].precision]} "
+            "dB in either direction."
         ),
     ]

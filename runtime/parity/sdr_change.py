@@ -1,4 +1,4 @@
-"""How well a song is separated before and after the export, given its true stems."""
+"""The SDR of a song's stems before and after the export, given its true stems."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MOST_CHANGE = {"fp32": 0.02, "fp16": 0.02, "bf16": 0.05}  # dB, by precision
 
 @dataclass(frozen=True)
 class SdrChange:
-    """SDR of one stem in dB: of the mixture as it is, of PyTorch's stem, of the engine's (NaN: it gave NaN or Inf)."""
+    """SDR of one stem in dB: of the mixture, of PyTorch's stem, of the engine's stem (NaN if it holds NaN or Inf)."""
 
     stem: str
     precision: str
     mixture: float
-    reference: float | None  # None where PyTorch was not asked
+    reference: float | None  # None if PyTorch was not run
     engine: float
 
     @property
@@ -40,9 +40,9 @@ class SdrChange:
 
 
 def read_true_stems(folder: Path, song: Song, names: list[str]) -> dict[str, Float]:
-    """Those of `names` that `folder` holds as NAME.wav or NAME.flac, [c, samples] each, of the shape of the song.
+    """The stems among `names` that `folder` has as NAME.wav or NAME.flac, each [c, samples] like the song.
 
-    Raises OptionError if it holds none, or one of another rate or shape; AudioError.
+    Raises OptionError if it has none, or one of another rate or shape; AudioError.
     """
     truth = {}
     files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
@@ -52,13 +52,11 @@ def read_true_stems(folder: Path, song: Song, names: list[str]) -> dict[str, Flo
             continue
         stem = read_song(path)
         if (stem.sample_rate, stem.audio.shape) != (song.sample_rate, song.audio.shape):
-            raise OptionError(
-                f"{path}: has {_words(stem)}, the song has {_words(song)}: expected the stem of this very song"
-            )
+            raise OptionError(f"{path}: has {_words(stem)}, the song has {_words(song)}: expected a stem of this song")
         truth[name] = stem.audio
     if not truth:
         wanted = " or ".join(f"{name}{suffix}" for name in names for suffix in SUFFIXES)
-        raise OptionError(f"--stems {folder}: holds none of the engine's stems: expected {wanted}")
+        raise OptionError(f"--stems {folder}: has none of the engine's stems: expected {wanted}")
     return truth
 
 
@@ -69,7 +67,7 @@ def _words(song: Song) -> str:
 def sdr_changes(
     song: Song, truth: dict[str, Float], engine: Separator, reference: Separator | None = None
 ) -> list[SdrChange]:
-    """Separate `song` with the engine and, where it is given, with PyTorch, and measure both against `truth`."""
+    """Separate `song` with the engine and, if given, with PyTorch, and measure both against `truth`."""
     names = list(truth)
     before = None if reference is None else reference.separate(song.audio, song.sample_rate, names)
     try:

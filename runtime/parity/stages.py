@@ -1,4 +1,4 @@
-"""One stage of a separation compared with PyTorch's: how far it is, where most, and whether that is near enough."""
+"""One stage of a separation compared with PyTorch's: its error, the position of the largest, and the verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.parity.difference import TOLERANCES, Difference, difference
 
 Float = NDArray[np.float32]
 
-# What each axis of an array is called, so that a position in it can be named.
+# Names of the axes of arrays, so that a position in an array can be described.
 SPECTROGRAM = ("batch", "frame", "bin", "channel", "part")
 STEMS = ("batch", "stem", "frame", "bin", "channel", "part")
 FEATURES = ("batch", "frame", "band", "feature")
@@ -27,10 +27,10 @@ class Stage:
     """The comparison of one stage."""
 
     name: str
-    precision: str  # whose tolerance holds
-    difference: Difference | None  # None where there are NaN or Inf
+    precision: str  # its tolerance applies
+    difference: Difference | None  # None if there are NaN or Inf
     worst: str  # the position of the largest error, or of the first NaN or Inf, in words
-    index: tuple[int, ...]  # the same, of the array
+    index: tuple[int, ...]  # the same as an array index
     not_finite: int  # how many numbers are NaN or Inf
 
     @property
@@ -39,7 +39,7 @@ class Stage:
 
     @property
     def tolerance(self) -> tuple[float, float]:
-        """The largest error allowed, of the peak, and the least SNR in dB."""
+        """The largest error allowed, relative to the peak, and the smallest SNR in dB."""
         return TOLERANCES[self.precision]
 
 
@@ -52,9 +52,9 @@ def compare(
     manifest: Manifest,
     where: NDArray[np.bool_] | None = None,
 ) -> Stage:
-    """Compare `found` with `reference`, whose axes are named `axes`; `where` says which positions count.
+    """Compare `found` with `reference`, whose axes are named `axes`, at the positions in `where` (default: all).
 
-    NaN and Inf fail the stage. Raises EngineError when nothing would be compared: other shapes, a silent reference.
+    NaN and Inf fail the stage. Raises EngineError if they cannot be compared: different shapes, a silent reference.
     """
     if found.shape != reference.shape:
         raise EngineError(f"{name}: got shape {found.shape}, expected {reference.shape}: export the engine again")

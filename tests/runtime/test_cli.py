@@ -134,7 +134,7 @@ def test_the_backend_s_notes_are_printed_once_and_it_is_closed(monkeypatch, tmp_
         (["a.wav", "--manifest", "a.wav"], "--manifest a.wav: .* not a file of JSON lines"),
         (["a.wav", "--manifest", "none/x.jsonl"], "--manifest none/x.jsonl: cannot be written"),
         (["a.wav", "--info"], "--info takes no songs: leave out a.wav"),
-        (["--info"], "x.onnx: does not exist: expected an engine written by bsm-export"),
+        (["--info"], "x.onnx: does not exist: expected NAME.onnx or NAME.plan"),
         (["sub"], "sub: no songs found"),
         (["a.wav", "-o", "a.wav"], r"a.wav: the folder cannot be created \(File exists\): choose another with -o"),
         (["a.wav", "-o", "a.wav/deep"], "a.wav/deep: the folder cannot be created"),

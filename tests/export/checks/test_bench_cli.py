@@ -128,18 +128,23 @@ def test_an_engine_of_fixed_length_takes_that_only():
     [
         (["none.onnx"], "none.onnx: does not exist"),
         (["x.onnx", "--frames", "40,642"], "--frames 642: x.onnx takes 20 to 641 frames"),
-        (["x.onnx", "--batch", "5"], "--batch 5: x.onnx takes 1 to 4 chunks at a time"),
-        (["x.onnx", "--batch", "1;2"], "--batch 1;2: expected a number, or several, such as 1,2,4"),
-        (["x.onnx", "--batch", "0"], "--batch 0: expected a number"),
-        (["x.onnx", "--rounds", "0"], "--rounds 0: expected 1 to"),
-        (["x.onnx", "--compile"], "--compile: goes with --ckpt only"),
-        (["x.onnx", "--require-faster-than", "torch"], "there is no other: give --ckpt"),
-        (["x.onnx", "twin.onnx", "--require-faster-than", "x.onnx"], "expected twin.onnx"),
-        (["x.onnx", "--json", "no/where.json"], "--json no/where.json: must be the name of a file"),
+        (["x.onnx", "--batch", "5"], "--batch 5: x.onnx takes 1 to 4 chunks per run"),
+        (["x.onnx", "--batch", "1;2"], "--batch 1;2: must be a number, or several such as 1,2,4"),
+        (["x.onnx", "--batch", "0"], "--batch 0: must be a number"),
+        (["x.onnx", "--rounds", "0"], "--rounds 0: must be between 1 and"),
+        (["x.onnx", "--compile"], "--compile: needs --ckpt"),
+        (
+            ["x.onnx", "--require-faster-than", "y.onnx"],
+            "than y.onnx: needs another engine, or --ckpt",
+        ),
+        (["tiny.safetensors"], "tiny.safetensors: is a checkpoint, not an engine: bsm-export --ckpt"),
+        (["x.onnx", "--require-faster-than", "torch"], "--require-faster-than torch: needs --ckpt"),
+        (["x.onnx", "twin.onnx", "--require-faster-than", "x.onnx"], "--require-faster-than x.onnx: must be twin.onnx"),
+        (["x.onnx", "--json", "no/where.json"], "--json no/where.json: must be the name of a file "),
         (["x.onnx", "--report", "."], "--report .: must be the name of a file"),
         (["x.onnx", "--device", "tpu"], "x.onnx: --device tpu: must be auto"),
         (["x.onnx", "--ckpt", "none.ckpt"], "torch: none.ckpt: "),
-        (["x.onnx", "--ckpt", "another.safetensors"], "is another network than x.onnx's (mamba2, dim"),
+        (["x.onnx", "--ckpt", "another.safetensors"], "is not the network of x.onnx (mamba2, dim"),
         ([], "Missing argument"),
     ],
 )
@@ -175,7 +180,7 @@ def test_engines_are_measured_where_there_is_nothing_of_an_export(engines):
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
-    assert "x.onnx: not measured: needs onnx (pip install 'bsmamba2[export]')" in done.stdout
+    assert "x.onnx: not measured: onnx is not installed: pip install 'bsmamba2[export]'" in done.stdout
 
 
 def graph(nodes, inputs, weights, out) -> bytes:

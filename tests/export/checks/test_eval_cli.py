@@ -100,7 +100,7 @@ def test_a_length_the_engine_does_not_take(evaluate):
     code, _, error = evaluate("engine.onnx", "--subset", "test", "--seconds", "1")
     assert code == 2
     assert error == (
-        "bsm-eval: --seconds 1: engine.onnx takes 0.02375 to 0.8 s: export it with bsm-export --frames MIN:OPT:MAX "
+        "bsm-eval: --seconds 1: engine.onnx takes 0.02375 to 0.8 s: export it again with --frames MIN:OPT:MAX "
         "(1 s are 801 frames)\n"
     )
 
@@ -108,14 +108,14 @@ def test_a_length_the_engine_does_not_take(evaluate):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("engine.onnx", "--data", "songs/test/one"), "holds no songs"),
-        (("engine.onnx", "--stem", "drums"), "--stem drums: expected some of vocals, instrumental"),
-        (("engine.onnx", "--weights", "ema"), "--weights: goes with a checkpoint"),
+        (("engine.onnx", "--data", "songs/test/one"), "contains no songs"),
+        (("engine.onnx", "--stem", "drums"), "--stem drums: must be among vocals, instrumental"),
+        (("engine.onnx", "--weights", "ema"), "--weights: applies to checkpoints"),
         (("tiny.safetensors", "--device", "cuda"), "tiny.safetensors is a checkpoint, which runs on the CPU"),
         (("engine.onnx", "--overlap", "1"), "overlap 1"),
         (("engine.onnx", "--subset", "nothing"), "has no folder 'nothing'"),
-        (("engine.onnx", "--seconds", "one"), "--seconds one: expected numbers"),
-        (("engine.onnx", "--seconds", "1e9"), "expected 0.1 to 600 s"),
+        (("engine.onnx", "--seconds", "one"), "--seconds one: must be numbers"),
+        (("engine.onnx", "--seconds", "1e9"), "must be between 0.1 and 600 s"),
         (("missing.onnx", "--subset", "test"), "missing.onnx"),
         (("missing.ckpt", "--subset", "test"), "missing.ckpt"),
         (("engine.onnx", "--subset", "test", "--report", "no/such/folder.html"), "--report"),
@@ -130,4 +130,4 @@ def test_report(evaluate, tmp_path):
     report = tmp_path / "page.html"
     code, text, _ = evaluate("engine.onnx", "--limit", "1", "--stem", "vocals", "--report", report)
     assert code == 0 and "One song" in text and "Instrumental" not in text
-    assert "engine brings the vocals from" in report.read_text()
+    assert "engine improves the vocals from" in report.read_text()

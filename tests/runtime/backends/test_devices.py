@@ -62,7 +62,7 @@ def test_auto_says_so_when_a_gpu_provider_does_not_start(onnxruntime):
     backend = open_separator(onnxruntime.engine).backend
     assert backend.name == "onnxruntime 1.0, CPU"
     assert len(backend.notes) == 1
-    assert backend.notes[0].startswith("on the CPU, as the GPU cannot be used: ")
+    assert backend.notes[0].startswith("running on the CPU, because the GPU cannot be used: ")
     assert "CUDAExecutionProvider did not start (ONNX Runtime took CPUExecutionProvider)" in backend.notes[0]
 
 
@@ -85,7 +85,7 @@ def test_impossible_devices_are_refused(onnxruntime):
 
 
 def test_bfloat16_is_refused_on_the_cpu(onnxruntime):
-    with pytest.raises(EngineError, match="bfloat16 runs on GPUs only.* --precision fp32 for an engine that runs here"):
+    with pytest.raises(EngineError, match="bfloat16 engine needs an NVIDIA GPU.* --precision fp32"):
         OnnxRuntimeBackend(onnxruntime.engine, None, "cpu", precision="bf16")
     onnxruntime.installed = onnxruntime.start = [CUDA, CPU]
     OnnxRuntimeBackend(onnxruntime.engine, None, "auto", precision="bf16")

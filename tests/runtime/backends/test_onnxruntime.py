@@ -43,7 +43,7 @@ def rewrite(engine: Path, change) -> None:
 def test_an_edited_manifest_is_refused(engine, change):
     open_separator(engine)
     rewrite(engine, change)
-    with pytest.raises(ManifestError, match="its manifest is not the one it was exported with"):
+    with pytest.raises(ManifestError, match="the manifest beside it is not the one it was exported with"):
         open_separator(engine)
 
 
@@ -115,7 +115,7 @@ def test_why_a_gpu_provider_does_not_start_is_told_once(engine, monkeypatch, cap
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     monkeypatch.setattr(ort, "preload_dlls", lambda: print(""), raising=False)
     monkeypatch.setattr(ort, "InferenceSession", session)
-    with pytest.raises(EngineError, match=r"\(ONNX Runtime took CPU.*, having said: EP Error no CUDA-capable device"):
+    with pytest.raises(EngineError, match=r"\(ONNX Runtime used CPU.*: EP Error no CUDA-capable device"):
         open_separator(engine, device="cuda")
     with pytest.raises(EngineError, match="CUDAExecutionProvider did not start"):  # the reason, not that bf16 needs one
         OnnxRuntimeBackend(engine, None, "auto", precision="bf16")

@@ -40,7 +40,7 @@ def test_two_chunks_are_under_way_at_a_time(setup):
     with setup.open() as backend:
         first, second, third = (setup.mixture(batch, seed=batch) for batch in (2, 2, 3))
         one, two = backend.submit(first), backend.submit(second)
-        with pytest.raises(EngineError, match="2 chunks are under way already: take a result before submitting"):
+        with pytest.raises(EngineError, match="2 batches are pending: take a result before submitting"):
             backend.submit(third)
         np.testing.assert_array_equal(one.result(), 0.5 * first[:, None])
         three = backend.submit(third)  # of another shape, while the second is still on its way
@@ -74,7 +74,7 @@ def test_full_tensorrt_replays_a_graph_and_rtx_keeps_its_own(setup):
 def test_a_release_of_rtx_without_graphs_is_noted(rtx):
     del rtx.double.CudaGraphStrategy
     with rtx.open() as backend:
-        assert backend.notes == [f"TensorRT-RTX {VERSION} keeps no CUDA graphs"]
+        assert backend.notes == [f"TensorRT-RTX {VERSION} does not use CUDA graphs"]
         mixture = rtx.mixture()
         np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
 
@@ -168,7 +168,7 @@ def test_a_fault_on_the_gpu_is_told_for_each_chunk_and_memory_is_still_given_bac
         for each in pending:
             with pytest.raises(EngineError, match="cudaEventSynchronize failed with cudaErrorIllegalAddress"):
                 each.result()
-            with pytest.raises(EngineError, match="this chunk failed on the GPU"):
+            with pytest.raises(EngineError, match="this batch failed on the GPU"):
                 each.result()
         patch.setattr(CudaDouble, "cudaMemcpyAsync", lambda self, dst, src, count, kind, stream: (fault,))
         with pytest.raises(EngineError, match="cudaMemcpyAsync failed with cudaErrorIllegalAddress"):
@@ -191,7 +191,7 @@ def test_nothing_is_run_or_read_after_close(setup):
     backend.close()
     with pytest.raises(EngineError, match=r"x\.plan: was closed before the result was taken"):
         pending.result()
-    with pytest.raises(EngineError, match=r"x\.plan: was closed: open it again"):
+    with pytest.raises(EngineError, match=r"x\.plan: is closed: open it again"):
         backend.run(setup.mixture())
 
 

@@ -17,7 +17,9 @@ from runtime.engine.manifest import Range
 
 def test_an_edited_manifest_is_refused(setup):
     setup.write(manifest=replace(setup.manifest, precision="fp16"))
-    with pytest.raises(ManifestError, match=r"x\.plan: its manifest is not the one it was built with.*--rebuild .*/x "):
+    with pytest.raises(
+        ManifestError, match=r"x\.plan: the manifest beside it is not the one it was built with.*--rebuild .*/x "
+    ):
         open_separator(setup.plan)
     assert setup.cuda.leaks() == []
 
@@ -25,29 +27,31 @@ def test_an_edited_manifest_is_refused(setup):
 def test_a_plan_cut_short_is_refused(setup):
     content = setup.plan.read_bytes()
     setup.plan.write_bytes(content[:-1])
-    with pytest.raises(ManifestError, match=r"x\.plan: has \d+ bytes, x\.json says \d+: it was cut short; .*--rebuild"):
+    with pytest.raises(ManifestError, match=r"x\.plan: has \d+ bytes, x\.json says \d+: it was cut short.*--rebuild"):
         open_separator(setup.plan)
 
 
 def test_a_plan_cut_short_with_a_manifest_that_agrees_is_refused(rtx):
     rtx.write(rtx.plan.read_bytes()[:-1])
-    with pytest.raises(EngineError, match=r"x\.plan: \d+ bytes, its header says \d+: it was cut or edited"):
+    with pytest.raises(EngineError, match=r"x\.plan: has \d+ bytes, its header says \d+: it was cut short or changed"):
         open_separator(rtx.plan)
 
 
 @pytest.mark.parametrize(
-    ("flavour", "found"), [("tensorrt", "is a plan of TensorRT-RTX"), ("tensorrt-rtx", "is no plan of")]
+    ("flavour", "found"), [("tensorrt", "is a TensorRT-RTX plan"), ("tensorrt-rtx", "is not a TensorRT-RTX plan")]
 )
 def test_a_plan_of_the_other_flavour_is_refused(tmp_path, monkeypatch, flavour, found):
     setup = make(flavour, tmp_path, monkeypatch)
     setup.write(header(64) if flavour == "tensorrt" else b"full".ljust(64, b"\0"))
-    with pytest.raises(EngineError, match=rf"{found}.* its manifest says {flavour}: bsm-export --rebuild"):
+    with pytest.raises(EngineError, match=rf"{found}.* but its manifest says {flavour}: bsm-export --rebuild"):
         open_separator(setup.plan)
 
 
 def test_targets_the_header_does_not_name_are_refused(rtx):
     rtx.write(manifest=replace(rtx.manifest, plan=replace(rtx.manifest.plan, compute_capabilities=["8.6"])))
-    with pytest.raises(ManifestError, match=r"was built for compute capability 8\.9, 12\.0, its manifest says 8\.6"):
+    with pytest.raises(
+        ManifestError, match=r"was built for compute capability 8\.9, 12\.0, but its manifest says 8\.6"
+    ):
         open_separator(rtx.plan)
 
 
@@ -60,14 +64,16 @@ def test_another_gpu_is_refused(setup, gpu, capability, option):
     setup.install()
     if setup.manifest.plan.flavour == "tensorrt":  # which builds for the GPU it runs on
         option = ""
-    message = rf"8\.9, 12\.0, this GPU, {gpu}, has {capability}: bsm-export --rebuild .*/x{option} builds it again"
+    message = rf"8\.9, 12\.0, but this GPU, {gpu}, has {capability}: bsm-export --rebuild .*/x{option} builds it again"
     with pytest.raises(EngineError, match=message):
         open_separator(setup.plan)
 
 
 def test_another_version_is_refused(setup):
     setup.install(version="1.8.0.1")
-    with pytest.raises(EngineError, match=r"with tensorrt.* 1\.7\.1\.116, installed is 1\.8\.0\.1, and plans do"):
+    with pytest.raises(
+        EngineError, match=r"with tensorrt.* 1\.7\.1\.116, but 1\.8\.0\.1 is installed, and plans run only"
+    ):
         open_separator(setup.plan)
 
 
@@ -92,7 +98,8 @@ def test_without_a_gpu_the_onnx_file_is_pointed_at(setup, capsys):
     assert exit_code(app, "bsm-run", [str(setup.plan), "song.wav"]) == 2
     error = capsys.readouterr().err
     assert (
-        "needs an NVIDIA GPU, and there is none here (cudaErrorInsufficientDriver): x.onnx runs here: bsm-run" in error
+        "needs an NVIDIA GPU, and this machine has none (cudaErrorInsufficientDriver): x.onnx runs here: bsm-run"
+        in error
     )
     assert error.count("\n") == 1
 
@@ -104,7 +111,7 @@ def test_a_machine_without_a_driver_has_no_gpu(setup):
         raise RuntimeError('Function "cuInit" not found')
 
     setup.monkeypatch.setattr(CudaDouble, "cudaGetDevice", no_driver)
-    with pytest.raises(EngineError, match='there is none here .no NVIDIA driver: Function "cuInit" not found.'):
+    with pytest.raises(EngineError, match='this machine has none .no NVIDIA driver: Function "cuInit" not found.'):
         open_separator(setup.plan)
 
 
@@ -151,11 +158,11 @@ def unreadable(engine):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (renamed, "its manifest is not the one it was built with"),
-        (half, r"mixture is HALF \(-1, 11, 1025, 2, 2\), its manifest says FLOAT"),
-        (longer, r"mixture is FLOAT \(-1, 99, 1025, 2, 2\), its manifest says FLOAT \(-1, 11"),
+        (renamed, "the manifest beside it is not the one it was built with"),
+        (half, r"mixture is HALF \(-1, 11, 1025, 2, 2\), but its manifest says FLOAT"),
+        (longer, r"mixture is FLOAT \(-1, 99, 1025, 2, 2\), but its manifest says FLOAT \(-1, 11"),
         (other_tensors, r"has tensors \['mixture', 'vocals'\], expected \['mixture', 'stems'\]"),
-        (narrower, r"takes \(batch, frames\) of .*\(2, 11\)\], its manifest says .*\(8, 11\)\]"),
+        (narrower, r"takes \(batch, frames\) of .*\(2, 11\)\], but its manifest says .*\(8, 11\)\]"),
         (unreadable, r"x\.plan: cannot be opened \(magic tag does not match\): bsm-export --rebuild"),
     ],
 )
@@ -168,16 +175,20 @@ def test_an_engine_that_is_not_its_manifest_s_is_refused(setup, change, message)
 
 def test_too_little_memory_is_one_line(setup):
     setup.cuda._memory = 1000
-    with pytest.raises(EngineError, match="cudaMalloc failed with cudaErrorMemoryAllocation: out of memory, close"):
+    with pytest.raises(
+        EngineError, match="cudaMalloc failed with cudaErrorMemoryAllocation: GPU memory is full: close"
+    ):
         setup.open()
     assert setup.cuda.leaks() == []
     setup.cuda._memory = 0
-    with pytest.raises(EngineError, match=r"no room to run it \(out of memory\): close what else uses"):
+    with pytest.raises(EngineError, match=r"not enough GPU memory to run it \(out of memory\): close"):
         setup.open()
 
 
 def test_devices_of_a_plan(rtx):
-    with pytest.raises(EngineError, match=r"runs on NVIDIA GPUs only, not on device cpu: export .* --precision fp32"):
+    with pytest.raises(
+        EngineError, match=r"runs on NVIDIA GPUs only, not with --device cpu: export .* --precision fp32"
+    ):
         open_separator(rtx.plan, device="cpu")
     rtx.plan.with_suffix(".onnx").write_bytes(b"")
     with pytest.raises(

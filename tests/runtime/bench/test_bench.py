@@ -82,7 +82,7 @@ def test_products_are_those_of_the_cpu(started):
     _, how = started
     on_gpu = Scripted("x.onnx", (1.0, 1.0), executor="onnxruntime 1.32.0, CUDA")
     (done,) = measure([Entry(on_gpu, "engine", "fp32", Scripted("products"))], rounds=1, warmup=1, **how)
-    assert done.products == "they are measured on the CPU only"
+    assert done.products == "only possible on the CPU"
 
 
 def test_gpu_memory_is_what_opening_and_the_first_run_take(started, monkeypatch):
@@ -199,7 +199,7 @@ def test_the_text_has_every_contender_once_a_table():
     row = next(line for line in text.splitlines() if line.startswith("torch ") and "(" in line)
     assert row.split()[1:] == ["9.5", "9", "4", "4", "7.6", "0.5", "-", "-", "2", "(2", "to", "3)"]
     assert "matrix products of x.plan: not measured: they are measured for ONNX engines only" in text
-    assert "CPU: a CPU, 2 cores, 8.0 GB of memory, load 0.5 before" in text
+    assert "CPU: a CPU, 2 cores, 8.0 GB of memory, load average 0.5 before" in text
 
 
 def test_the_page_is_one_file_that_loads_nothing():
@@ -207,7 +207,7 @@ def test_the_page_is_one_file_that_loads_nothing():
     html = as_html(full_bench())
     assert not re.search(r'(src|href)="(?!data:)', html) and "http" not in re.sub(r"base64,[^\"]*", "", html)
     assert html.count("data:image/png;base64,") == 3  # bars, length, batch
-    for expected in ("cold start", "What the columns mean", "2 (2 to 3)", "&lt;no&gt; compiler", "a CPU", "GPU, MB"):
+    for expected in ("cold start", "The columns", "2 (2 to 3)", "&lt;no&gt; compiler", "a CPU", "GPU, MB"):
         assert expected in html
     assert '<span class="good">x.onnx is faster than torch' in html
 
@@ -215,13 +215,13 @@ def test_the_page_is_one_file_that_loads_nothing():
 def test_a_page_without_sweeps_or_products_has_no_part_for_them():
     pytest.importorskip("matplotlib")
     html = as_html(bench_of(outcome("x.onnx", [1.0])))
-    assert "Cost against" not in html and "limit" not in html and "GPU, MB" not in html
+    assert "Cost by" not in html and "limit" not in html and "GPU, MB" not in html
 
 
 def test_engines_of_several_lengths_share_a_line():
     pytest.importorskip("matplotlib")
     html = as_html(bench_of(outcome("a", [1.0]), outcome("b", [3.0], work=TWICE)))
-    assert "Cost against length" in html and "Cost against batch" not in html
+    assert "Cost by chunk length" in html and "Cost by batch size" not in html
 
 
 @pytest.mark.parametrize(

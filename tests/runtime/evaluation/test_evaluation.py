@@ -129,7 +129,7 @@ def test_what_is_left_of_the_song_is_the_mixture_minus_the_stem(tmp_path: Path) 
 
 
 def test_songs_that_cannot_be_judged_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="holds no songs"):
+    with pytest.raises(OptionError, match="contains no songs"):
         find_tracks(tmp_path)
     with pytest.raises(OptionError, match="has no folder 'test'"):
         songs_folder(tmp_path, "test")
@@ -143,9 +143,9 @@ def test_songs_that_cannot_be_judged_are_named(tmp_path: Path) -> None:
         (OptionError, OptionError, AudioError, OptionError),
         (
             "a/vocals.wav: has 2 channels of 24000 samples at 8000 Hz, drums.wav has 2 channels of 16000 samples",
-            "b: has no true vocals: expected vocals as WAV, FLAC or Ogg beside drums, or other stems by --stem",
+            "b: has no true vocals .files: drums.: add it as WAV, FLAC or Ogg, or choose other stems with --stem",
             "c/vocals.wav: cannot be read as audio",
-            "d/vocals.wav: has 4 channels: expected mono or stereo",
+            "d/vocals.wav: has 4 channels: must be mono or stereo",
         ),
         strict=True,
     ):
@@ -198,10 +198,10 @@ def test_tables_are_those_of_the_paper() -> None:
     assert whole.rows[-1] == ("BSMamba2, published", "10.70", "11.03", "-", "-", "-")
     segments = shown["Vocals: uSDR by length of the vocal segment (the paper's Table III)"]
     assert segments.rows[1] == ("net, 8 s", "2.00", "-", "-")
-    lengths = shown["Vocals: by length of the input (the paper's Table IV)"]
+    lengths = shown["Vocals: by input length (the paper's Table IV)"]
     assert lengths.rows[0] == ("net", "0.50", "1.00", "2.00", "1.00")
     assert lengths.rows[-1] == ("BSMamba2, published", "10.50", "10.89", "10.70", "11.03")
-    assert shown["Vocals: song by song"].rows[1] == ("b", "-3.00", "1.00", "3.00", "1.00")
+    assert shown["Vocals: by song"].rows[1] == ("b", "-3.00", "1.00", "3.00", "1.00")
     assert as_text(whole).splitlines()[2].split()[:3] == ["no", "separation", "-3.00"]
 
 
@@ -209,7 +209,7 @@ def test_of_one_song_there_is_no_interval() -> None:
     one = replace(evaluation(), judged=[each for each in evaluation().judged if each.track == "a"])
     whole, *others = tables(one)
     assert whole.rows[1][1] == "1.00" and "One song" in whole.note
-    assert not any("song by song" in table.title for table in others)
+    assert not any(": by song" in table.title for table in others)
 
 
 def keys(data: object) -> set[str]:
@@ -242,6 +242,6 @@ def test_page_is_one_file_with_a_plot() -> None:
     from runtime.evaluation.page import as_html
 
     text = as_html(evaluation())
-    assert "net brings the vocals from -3.00 to 2.00 dB uSDR (2 songs)." in text
+    assert "net improves the vocals from -3.00 to 2.00 dB uSDR (2 songs)." in text
     assert "data:image/png;base64" in text and "http" not in text
     assert "data:image/png" not in as_html(replace(evaluation(), lengths=[]))

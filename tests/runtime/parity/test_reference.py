@@ -45,14 +45,14 @@ def saved(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": None}, "is no reference, it lacks version"),
+        ({"version": None}, "not a reference file .no version"),
         ({"version": np.int64(99)}, "reference version 99, this release reads version 1"),
         ({"checkpoint": "f" * 64}, r"is of checkpoint ffffffffffff.* the engine was made from x.ckpt, 000000000000"),
         ({"checkpoint": "f" * 10_000}, "checkpoint is <U10000 .*, the engine's is text"),
-        ({"weights": "ema"}, r"ema weights.* was made from x.ckpt, .* \(raw\)"),
-        ({"mask": None}, "lacks mask: expected waveform, spectrogram"),
-        ({"bonus": np.zeros(3)}, "holds bonus: expected waveform"),
-        ({"stems": REFERENCE["stems"][:, :, :5]}, r"stems is float32 \(1, 1, 5, .* it was made for another engine"),
+        ({"weights": "ema"}, r"ema weights.* was made from x.ckpt, .* \(raw weights\)"),
+        ({"mask": None}, "has no mask: expected exactly waveform, spectrogram"),
+        ({"bonus": np.zeros(3)}, "holds bonus: expected exactly waveform"),
+        ({"stems": REFERENCE["stems"][:, :, :5]}, r"stems is float32 \(1, 1, 5, .* belongs to another engine"),
         ({"mask": REFERENCE["mask"].astype(np.float64)}, "mask is float64"),
         ({"mask": REFERENCE["mask"] * np.nan}, "mask holds NaN or Inf"),
         ({"mask": np.array([{}], dtype=object)}, r"mask is object \(1,\)"),
@@ -98,5 +98,5 @@ def test_a_size_is_refused_before_memory_is_taken_for_it(tmp_path):
 def test_the_weights_are_those_the_engine_was_made_from(tmp_path):
     write_reference(tmp_path / "x.npz", REFERENCE)
     averaged = replace(MANIFEST, checkpoint=replace(MANIFEST.checkpoint, weights="ema"))
-    with pytest.raises(OptionError, match=r"raw weights.*\(ema\): give the one it was made from"):
+    with pytest.raises(OptionError, match=r"raw weights.*\(ema weights\): give the one it was made from"):
         read_reference(tmp_path / "x.npz", averaged)

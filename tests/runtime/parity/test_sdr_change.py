@@ -62,7 +62,7 @@ def test_true_stems_are_found_by_their_names(tmp_path):
 
 
 def test_stems_of_another_song_are_refused(tmp_path):
-    with pytest.raises(OptionError, match=r"holds none of the engine's stems: expected vocals\.wav or vocals\.flac"):
+    with pytest.raises(OptionError, match=r"has none of the engine's stems: expected vocals\.wav or vocals\.flac"):
         read_true_stems(tmp_path, SONG, ["vocals"])
     soundfile.write(tmp_path / "vocals.wav", SONG.audio.T[:-1], 44100)
     with pytest.raises(
