@@ -1,4 +1,4 @@
-"""What a band-split separator is made of: sizes of the network and its spectrogram."""
+"""The configuration of a band-split separator: sizes of the network and its STFT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUBLISHED_BANDS: tuple[int, ...] = (
     129,
 )
 
-# Far above any network of this family: what stands between a hostile configuration and all of the memory.
+# Limits far above any network of this family, so that a hostile configuration cannot use up the memory.
 MOST = {
     "depth": 128,
     "dim": 8192,
@@ -43,7 +43,7 @@ KINDS = ("mamba2", "transformer", "mamba2-roformer")
 
 @dataclass(frozen=True)
 class StftConfig:
-    """The spectrogram a network was trained on. Lengths in samples, `sample_rate` in Hz."""
+    """The STFT that a network was trained with. Lengths in samples, `sample_rate` in Hz."""
 
     sample_rate: int = 44100
     n_fft: int = 2048
@@ -61,17 +61,17 @@ class StftConfig:
         _require_positive(self, "sample_rate", "n_fft", "win_length", "hop_length")
         if not 1000 <= self.sample_rate <= 384_000 or self.n_fft < 16:
             raise ConfigError(
-                f"sample_rate {self.sample_rate}, n_fft {self.n_fft}: expected 1000 to 384000 Hz, n_fft at least 16"
+                f"sample_rate {self.sample_rate}, n_fft {self.n_fft}: expected 1000 to 384000 Hz and n_fft at least 16"
             )
         if self.n_fft % 2 or self.win_length != self.n_fft:
             raise ConfigError(
-                f"STFT with n_fft {self.n_fft} and win_length {self.win_length}: "
-                "expected an even n_fft and a window of the same length"
+                f"STFT with n_fft {self.n_fft} and win_length {self.win_length}: expected an even n_fft and win_length "
+                "equal to n_fft"
             )
         if self.hop_length > self.n_fft // 2:
             raise ConfigError(
-                f"STFT hop_length {self.hop_length}: expected at most half of n_fft ({self.n_fft // 2}), "
-                "or the inverse transform loses samples"
+                f"STFT hop_length {self.hop_length}: expected at most half of n_fft ({self.n_fft // 2}); otherwise the "
+                "inverse STFT loses samples"
             )
         for name, only in (("window", "hann"), ("center", True), ("pad_mode", "reflect")):
             if getattr(self, name) != only:
@@ -82,7 +82,7 @@ class StftConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of a `BandSplitSeparator`; field by field what the official yaml calls `model`.
+    """Sizes of a `BandSplitSeparator`: the fields of `model` in the official yaml.
 
     `kind` is the official `module_type`: "mamba2" (BSMamba2), "transformer" (BS-RoFormer) or
     "mamba2-roformer" (Mamba2 along time, attention along sub-bands).
@@ -119,7 +119,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConfigError(f"module type {_short(self.kind)} is not known: expected one of {', '.join(KINDS)}")
+            raise ConfigError(f"module type {_short(self.kind)} is unknown: expected one of {', '.join(KINDS)}")
         _require_positive(self, "dim", "depth", "mask_depth", "mask_expansion")
         for name in ("attn_dropout", "ff_dropout"):
             value = getattr(self, name)
@@ -139,11 +139,11 @@ class ModelConfig:
         if not 0 < len(self.bands) <= 1024 or any(
             isinstance(w, bool) or not isinstance(w, int) or w <= 0 for w in self.bands
         ):
-            raise ConfigError("the band table: expected a positive number of bins for each sub-band")
+            raise ConfigError("freqs_per_bands: expected a positive number of bins for each sub-band")
         if sum(self.bands) != self.stft.bins:
             raise ConfigError(
-                f"the {len(self.bands)} sub-bands hold {sum(self.bands)} bins, but n_fft {self.stft.n_fft} "
-                f"has {self.stft.bins}: the band table and the STFT belong to different networks"
+                f"the {len(self.bands)} sub-bands have {sum(self.bands)} bins in total, but n_fft {self.stft.n_fft} "
+                f"has {self.stft.bins}: the sub-bands and the STFT belong to different networks"
             )
         if self.has_mamba:
             _require_positive(self, "d_state", "d_conv", "expand", "headdim")
@@ -188,7 +188,7 @@ def _checked(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
     }
     for name, value in data.items():
         if name not in types:
-            raise ConfigError(f"config key {name!r} is not known: expected {', '.join(types)}")
+            raise ConfigError(f"config key {name!r} is unknown: expected {', '.join(types)}")
         allowed = expected.get(types[name])
         wrong_bool = isinstance(value, bool) and types[name] != "bool"
         if allowed and (not isinstance(value, allowed) or wrong_bool):
@@ -211,7 +211,7 @@ def _require_positive(config: object, *names: str) -> None:
 
 
 def _short(value: object) -> str:
-    # Numbers and short strings only: the repr of a nested structure can be larger than memory.
+    # Only numbers and short strings: the repr of a nested structure can be larger than memory.
     if value is None or isinstance(value, int | float):
         return f"{value!r}"[:40]
     return repr(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"

@@ -1,10 +1,10 @@
-"""What can be wrong with a checkpoint or its configuration."""
+"""Errors of this package."""
 
 from __future__ import annotations
 
 
 class BsmambaError(Exception):
-    """A mistake the user can mend; the message says what was found, what was expected and what to do."""
+    """An error that the user can fix. The message says what was found, what was expected and what to do."""
 
 
 class ConfigError(BsmambaError):
@@ -16,8 +16,8 @@ class CheckpointError(BsmambaError):
 
 
 class ScanError(BsmambaError):
-    """A form of the scan that is not known or cannot run here."""
+    """A form of the scan that does not exist or cannot run here."""
 
 
 class DataError(BsmambaError):
-    """Songs to train on that cannot be used."""
+    """Training songs that cannot be used."""

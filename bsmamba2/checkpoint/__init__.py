@@ -1,4 +1,4 @@
-"""Checkpoints: untrusted files in, weights and a configuration that fit each other out."""
+"""Reading checkpoints: from an untrusted file to weights and a configuration that match."""
 
 from bsmamba2.checkpoint.load import Checkpoint, load_checkpoint
 from bsmamba2.checkpoint.save import save_checkpoint

@@ -1,4 +1,4 @@
-"""What a file given as a checkpoint is, by its first bytes, and what to do where it is something else."""
+"""What kind of file was given as a checkpoint, by its content, and the remedy if it is something else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPECTED = "expected a PyTorch checkpoint or a safetensors file"
 SOUND = f"a sound or video file: {EXPECTED}"
 UNPACK = "a compressed archive: unpack it and give the checkpoint inside"
 JOIN = "join its parts into one file (safetensors.torch.load_file of each, then save_file of all tensors) and give that"
-# What such a file is and what to do about it -> (offset, bytes there), any of which tells it.
+# Description and remedy of a file that is not a checkpoint -> signatures (offset, bytes), one of which it has.
 OTHERS: dict[str, tuple[tuple[int, bytes], ...]] = {
     "a Git LFS pointer, not the file itself: run git lfs pull, or download the file": (
         (0, b"version https://git-lfs"),
@@ -41,7 +41,7 @@ OTHERS: dict[str, tuple[tuple[int, bytes], ...]] = {
 
 
 def kind_of(path: Path) -> str:
-    """SAFETENSORS or TORCH. Raises CheckpointError, saying what it is and what to do, for anything else."""
+    """SAFETENSORS or TORCH. Raises CheckpointError with a description and a remedy for anything else."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -72,7 +72,7 @@ def _of_zip(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return TORCH  # damaged: PyTorch says where
+        return TORCH  # damaged: PyTorch reports how
     if any(name.split("/")[-1] == "data.pkl" for name in names):
         return TORCH
     if names and all(name.endswith(".npy") for name in names):
@@ -100,7 +100,7 @@ def _text_or_unknown(path: Path, head: bytes) -> str:
 
 
 def part_of_several(path: Path) -> str | None:
-    """What is wrong with a file whose name says that it is one of several parts of a checkpoint; None for others."""
+    """The error for a file whose name says that it is one of several parts of a checkpoint, otherwise None."""
     part = re.search(r"-(\d{1,6})-of-(\d{1,6})(?=\.|$)", path.name)
     if part is None or int(part[2]) < 2:
         return None

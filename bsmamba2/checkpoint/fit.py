@@ -1,4 +1,4 @@
-"""Whether the tensors of a checkpoint are exactly the parameters of a network."""
+"""Checks that the tensors of a checkpoint are exactly the parameters of a network."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bsmamba2.config import ModelConfig
 from bsmamba2.errors import CheckpointError
 from bsmamba2.networks.model import BandSplitSeparator
 
-LISTED = 8  # keys shown of each sort
+LISTED = 8  # keys shown per list
 
 
 def require_fit(state: Mapping[str, Tensor], config: ModelConfig, inferred: Mapping[str, Any], where: str) -> None:
-    """Raise one CheckpointError that lists every missing, extra and misshapen key, with the likeliest cause.
+    """Raise one CheckpointError that lists missing and unexpected keys and wrong shapes, with the most likely cause.
 
     `inferred` holds the `ModelConfig` fields that the tensors themselves suggest.
     """
@@ -31,12 +31,12 @@ def require_fit(state: Mapping[str, Tensor], config: ModelConfig, inferred: Mapp
     ]
     if not (missing or extra or misshapen):
         return
-    lines = [f"{where}: the tensors are not those of the network its configuration describes"]
-    for title, keys in (("missing", missing), ("not expected", extra), ("of another shape", misshapen)):
+    lines = [f"{where}: the tensors do not match the network that its configuration describes"]
+    for title, keys in (("missing", missing), ("unexpected", extra), ("of the wrong shape", misshapen)):
         if keys:
             shown = keys[:LISTED] + ([f"... and {len(keys) - LISTED} more"] if len(keys) > LISTED else [])
             lines += [f"  {len(keys)} {title}:", *(f"    {line}" for line in shown)]
-    lines.append(f"  likeliest cause: {_cause(config, inferred, missing, extra)}")
+    lines.append(f"  most likely cause: {_cause(config, inferred, missing, extra)}")
     raise CheckpointError("\n".join(lines))
 
 
@@ -49,10 +49,12 @@ def as_float32(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     for key, value in state.items():
         if value.dtype not in NUMBERS or value.layout != torch.strided or value.device.type != "cpu":
             found = f"{value.dtype}, {value.layout}, on {value.device}"
-            raise CheckpointError(f"{where}: {key} holds {found}: expected floating-point numbers")
+            raise CheckpointError(f"{where}: {key} is {found}: expected floating-point numbers")
         out[key] = value.float()
         if not torch.isfinite(out[key]).all():
-            raise CheckpointError(f"{where}: {key} holds NaN, Inf or numbers beyond float32: its training had diverged")
+            raise CheckpointError(
+                f"{where}: {key} contains NaN, Inf or numbers beyond float32: the training had diverged"
+            )
     return out
 
 
@@ -65,14 +67,14 @@ def _cause(config: ModelConfig, inferred: Mapping[str, Any], missing: list[str],
     if differing:
         return "the configuration belongs to another network (" + "; ".join(differing[:4]) + ")"
     if any(".mlp" in key or "norm2" in key for key in extra):
-        return "it was trained with mamba_gmlp or another option that is not supported"
+        return "it was trained with mamba_gmlp or another unsupported option"
     if missing and not extra:
-        return "the file is incomplete: it was cut, or only part of the network was saved"
-    return "it was written by other code than the official BSMamba2 or MSST's copy of it"
+        return "the file is incomplete: it was cut short, or only part of the network was saved"
+    return "it was written by code other than the official BSMamba2 or MSST's copy of it"
 
 
 def _short(value: Any) -> str:
-    return f"of {len(value)} entries" if isinstance(value, tuple) else str(value)
+    return f"with {len(value)} entries" if isinstance(value, tuple) else str(value)
 
 
 def _shape(shape: Any) -> str:

@@ -1,4 +1,4 @@
-"""The sizes of a network read from the shapes of its tensors."""
+"""The sizes of a network, inferred from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MEL_BAND = "this is a Mel-Band RoFormer, which is not supported: expected BSMamb
 
 
 def infer_sizes(state: Mapping[str, Tensor], bins: int) -> dict[str, Any]:
-    """`ModelConfig` fields that the tensors determine; `bins` f of the STFT tells stereo from mono.
+    """`ModelConfig` fields that the tensors determine. `bins`, f of the STFT, distinguishes stereo from mono.
 
-    Raises CheckpointError when the tensors are not those of a band-split separator.
+    Raises CheckpointError if the tensors are not those of a band-split separator.
     """
 
     def size(key: str, axis: int) -> int:
         if key not in state or state[key].ndim <= axis:
             raise CheckpointError(
-                f"no tensor {key} with {axis + 1} axes: expected the parameters of BSMamba2 or BS-RoFormer "
-                "under the names of the official code"
+                f"no tensor {key} with at least {axis + 1} axes: expected the parameters of BSMamba2 or BS-RoFormer "
+                "with the names of the official code"
             )
         found = int(state[key].shape[axis])
         if found == 0:
@@ -32,7 +32,7 @@ def infer_sizes(state: Mapping[str, Tensor], bins: int) -> dict[str, Any]:
         return found
 
     numbers = r"(\d+)"
-    if any(re.fullmatch(r"layers\.\d+\.\d+\.norm\.gamma", key) for key in state):  # no other kind has this norm
+    if any(re.fullmatch(r"layers\.\d+\.\d+\.norm\.gamma", key) for key in state):  # only that network has this norm
         raise CheckpointError(MEL_BAND)
     widths = [
         size(f"band_split.to_features.{k}.0.gamma", 0)

@@ -1,4 +1,4 @@
-"""`load_checkpoint`: any published layout in, a configuration and a state_dict that fit each other out."""
+"""`load_checkpoint`: from a file of any published layout to a configuration and a state_dict that match."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.errors import CheckpointError, ConfigError
 from bsmamba2.networks.model import BandSplitSeparator
 
-# Checkpoints inside the package, by the names that stand for them.
+# Checkpoints in the package, by name.
 SHIPPED = {"demo": "demo.safetensors", "demo-roformer": "demo_roformer.safetensors"}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and the configuration they fit.
+    """Weights and their configuration.
 
-    `state` is float32 under the official names. `notes` says, a sentence each, what was assumed and why.
+    `state` is float32, with the official names. `notes` are sentences about what was assumed and why.
     """
 
     path: Path
@@ -76,7 +76,7 @@ def _load(path: Path, config_path: str | Path | None, weights: str) -> Checkpoin
 def _fitted(
     path: Path, content: Mapping[str, Any], metadata: Mapping[str, str], config_path: str | Path | None, weights: str
 ) -> Checkpoint:
-    """What the file holds, as a configuration and a state_dict that fit each other."""
+    """The content of the file as a configuration and a state_dict that match."""
     place, found = _place(content, weights, path)
     state, ignored = tensors_of(place, path)
     stated, source = _stated(content, metadata, path)
@@ -87,7 +87,7 @@ def _fitted(
 
     config, inferred, notes = _settle(state, stated, source, path)
     if ignored:
-        notes.append(f"{len(ignored)} entries beside the network ignored: {', '.join(ignored[:3])}")
+        notes.append(f"{len(ignored)} entries besides the network ignored: {', '.join(ignored[:3])}")
     require_fit(state, config, inferred, str(path))
     of_optimizer = _averaged_by_optimizer(content) if weights == "ema" else None
     if of_optimizer is not None:
@@ -125,12 +125,12 @@ def _layout(content: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
 
 
 def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], str]:
-    """What the checkpoint says of itself, as `ModelConfig` fields, and where it says so."""
+    """The `ModelConfig` fields that the checkpoint states, and where it states them."""
     if METADATA_KEY in metadata:
         try:
             stated = json.loads(metadata[METADATA_KEY])
             if not isinstance(stated, dict):
-                raise CheckpointError(f"{path}: its metadata holds a {type(stated).__name__}: expected an object")
+                raise CheckpointError(f"{path}: its metadata is a {type(stated).__name__}: expected a JSON object")
             config = ModelConfig.from_dict(stated)
         except (json.JSONDecodeError, RecursionError) as error:
             raise CheckpointError(f"{path}: its metadata is not JSON ({error})") from error
@@ -150,8 +150,8 @@ def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path)
 def _settle(
     state: Mapping[str, Tensor], stated: dict[str, Any], source: str, path: Path
 ) -> tuple[ModelConfig, dict[str, Any], list[str]]:
-    """The configuration: what is stated, else what the tensors tell, else what was published."""
-    notes = [f"sizes and settings from {source}" if source else "no configuration: sizes inferred from the tensors"]
+    """The configuration from what is stated, otherwise from the tensors, otherwise with published values."""
+    notes = [f"configuration from {source}" if source else "no configuration: sizes inferred from the tensors"]
     known = dict(stated.get("stft", {}))
     if "n_fft" in known:
         known.setdefault("win_length", known["n_fft"])
@@ -162,7 +162,7 @@ def _settle(
     published = [name for name in ("sample_rate", "n_fft", "hop_length") if name not in known]
     if published:
         values = ", ".join(f"{name} {getattr(stft, name)}" for name in published)
-        notes.append(f"not stated, published values taken: {values}")
+        notes.append(f"not stated, published values assumed: {values}")
     try:
         inferred = infer_sizes(state, stft.bins)
     except CheckpointError as error:
@@ -208,7 +208,7 @@ def _averaged(
     for (name, parameter), value in zip(names, averaged, strict=True):
         if not isinstance(value, Tensor) or value.shape != parameter.shape:
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise CheckpointError(f"{path}: averaged {name} is {found}: expected {tuple(parameter.shape)}")
+            raise CheckpointError(f"{path}: averaged {name} is {found}, expected {tuple(parameter.shape)}")
         out[name] = value.detach()
     if config.has_attention:
         _share_rotary(out, model)
@@ -216,7 +216,7 @@ def _averaged(
 
 
 def _share_rotary(state: dict[str, Tensor], model: BandSplitSeparator) -> None:
-    """Give every name of a shared parameter the value of its first name."""
+    """Set all names of a shared parameter to the value of its first name."""
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         state[name] = state[first.setdefault(id(parameter), name)]

@@ -1,4 +1,4 @@
-"""Where in a checkpoint's content the network's tensors are, and which copy is meant where there are several."""
+"""Where the network's tensors are in a checkpoint's content, and which copy to use if there are several."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from bsmamba2.checkpoint.infer import FIRST
 from bsmamba2.errors import CheckpointError
 
-# Keys under which published files keep the trained weights. They come before any other copy, in this order.
+# Keys of the trained weights in published files, in order of preference; other keys come last.
 USUAL_KEYS = ("state_dict", "state", "model_state_dict", "model", "")
-USUAL_PREFIXES = ("", "model.")  # the same for copies side by side in one mapping
+USUAL_PREFIXES = ("", "model.")  # the same for several copies in one mapping
 TRAINING_ONLY = ("featurizer.", "inverse_featurizer.", "multi_featurizer.")  # STFT windows of the official code
 LISTED = 8  # keys shown in an error
 LONGEST_NAME = 60  # characters
@@ -26,26 +26,26 @@ class Place:
     """A copy of the network in a checkpoint's content."""
 
     key: str  # of the mapping that holds it; "" for the top level
-    prefix: str  # before every parameter's name, as Lightning, DDP and torch.compile put it
+    prefix: str  # before every parameter's name, added by Lightning, DDP or torch.compile
     entries: Mapping[Any, Any]
 
     @property
     def name(self) -> str:
-        """What `--weights` calls it."""
+        """Its name for `--weights`."""
         return ".".join(part for part in (self.key, self.prefix.strip(".")) if part) or "state_dict"
 
 
 def locate(content: Mapping[str, Any], wanted: str | None, path: Path) -> tuple[Place, list[str]]:
-    """The copy called `wanted`, or for None the trained weights, and a note for each thing worth knowing about it.
+    """The copy called `wanted`, or the trained weights for None, and notes for the user.
 
-    Looks at the top level and one level below it. Raises CheckpointError where there is no copy, or where several
-    are equally likely.
+    Looks at the top level and one level below it. Raises CheckpointError if there is no copy, or if it is not clear
+    which one is meant.
     """
     places = list(_places(content))
     if not places:
         raise CheckpointError(
             f"{path}: no tensor is named {FIRST}, neither at the top level nor one level below it (keys: "
-            f"{_listed(content)}): this is not a checkpoint of BSMamba2 or BS-RoFormer under the official names"
+            f"{_listed(content)}): this is not a checkpoint of BSMamba2 or BS-RoFormer with the official names"
         )
     if wanted is not None:
         return _called(wanted, places, path), []
@@ -65,7 +65,7 @@ def locate(content: Mapping[str, Any], wanted: str | None, path: Path) -> tuple[
 
 
 def averaged(content: Mapping[str, Any], path: Path) -> Place | None:
-    """The copy whose name says that it is an exponential moving average, if there is one. Raises CheckpointError."""
+    """The copy with "ema" in its name, if there is one. Raises CheckpointError if there are several."""
     found = [each for each in _places(content) if "ema" in re.split(r"[._]", each.name.lower())]
     if len(found) > 1:
         raise CheckpointError(f"{path}: {_choice(found)}")
@@ -73,9 +73,9 @@ def averaged(content: Mapping[str, Any], path: Path) -> Place | None:
 
 
 def tensors_of(place: Place, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The network's own tensors without their prefix, and the names of entries that belong to something else.
+    """The network's tensors without their prefix, and the names of ignored entries.
 
-    With a prefix, as in the official loader, other entries belong to the training and are ignored. Raises
+    If there is a prefix, entries without it belong to the training and are ignored, as in the official loader. Raises
     CheckpointError for an entry of the network that is not a tensor.
     """
     out, ignored = {}, []
@@ -120,7 +120,7 @@ def _choice(places: list[Place]) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What an entry is, for an error."""
+    """A description of an entry, for errors."""
     name: str = getattr(value, "stands_for", type(value).__name__)
     return "a NumPy array" if name.startswith("numpy.") and name.endswith("_reconstruct") else f"of type {name}"
 

@@ -1,4 +1,4 @@
-"""From an untrusted file to plain Python: dicts, lists, numbers, strings and tensors. Nothing is executed."""
+"""From an untrusted file to dicts, lists, numbers, strings and tensors. Nothing in the file is executed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from bsmamba2.checkpoint.content import SAFETENSORS, kind_of
 from bsmamba2.errors import CheckpointError
 
-# Classes whose objects an honest training run leaves in its checkpoint. They are never imported: a `StandIn`
-# takes what was stored in them. Everything else that PyTorch's weights-only reader does not know is refused.
+# Classes whose objects normal training runs leave in their checkpoints. They are never imported: a `StandIn` receives
+# their data. Everything else that PyTorch's weights-only reader does not know is refused.
 HARMLESS = (
     "omegaconf.",
     "typing.",
@@ -34,7 +34,7 @@ HARMLESS = (
 
 
 class StandIn:
-    """Holds what was stored in an object of a foreign class, and does nothing. Each class gets a kind of its own."""
+    """Receives the data of an object of a foreign class, and does nothing. Each such class gets its own subclass."""
 
     stands_for = "an unknown class"
 
@@ -50,18 +50,18 @@ class StandIn:
 
 
 class DictStandIn:
-    """For foreign classes that are dicts: makes a plain one, the only kind PyTorch's reader fills."""
+    """For foreign dict classes: creates a plain dict, as PyTorch's reader can fill only these."""
 
     def __new__(cls, *args: Any) -> dict[Any, Any]:  # type: ignore[misc]
         return {}
 
 
-# Those of the above that are dicts themselves.
+# Classes among these that are dicts.
 DICTS = ("collections.defaultdict", "AttributeDict")
 
 
 def read_tensors_and_config(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """What the file holds, and the string metadata of a safetensors file ({} for the others).
+    """The content of the file, and the metadata of a safetensors file ({} for others).
 
     Raises CheckpointError.
     """
@@ -80,11 +80,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _read_torch(path: Path) -> dict[str, Any]:
-    """torch.save's file through PyTorch's weights-only reader, with stand-ins for `HARMLESS` classes."""
+    """Read a file of torch.save by PyTorch's weights-only reader, with stand-ins for `HARMLESS` classes."""
     archive = True
     try:
         names = get_unsafe_globals_in_checkpoint(str(path))
-    except ValueError:  # the format before PyTorch 1.6, or TorchScript: the weights-only reader decides alone
+    except ValueError:  # the format before PyTorch 1.6, or TorchScript: the weights-only reader decides
         names, archive = [], False
     except Exception as error:  # any byte may be wrong in a damaged pickle
         raise _damaged(path, error) from error
@@ -106,13 +106,13 @@ def _read_torch(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise _damaged(path, error) from error
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}: expected a dict of tensors (a state_dict)")
+        raise CheckpointError(f"{path}: contains a {type(content).__name__}: expected a dict of tensors (a state_dict)")
     return dict(content)
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    reason = lines[0].split(". ")[0][:200]  # PyTorch goes on with general advice
+    reason = lines[0].split(". ")[0][:200]  # general advice follows
     return CheckpointError(f"{path}: the file is damaged or incomplete ({reason}): download or save it again")
 
 
@@ -130,17 +130,17 @@ MOST_ITEMS, DEEPEST = 20_000, 32  # of a configuration
 
 
 def plain(value: Any) -> Any:
-    """A pickled omegaconf config as dicts, lists and values; anything else as it is.
+    """A pickled omegaconf configuration as dicts, lists and values; other values unchanged.
 
-    Interpolations that name another key ("${model.dim}") are followed; others stay strings. Raises CheckpointError
-    for a structure too large or too deep to be a configuration.
+    Interpolations of another key ("${model.dim}") are resolved; others stay strings. Raises CheckpointError for a
+    structure too large or too deep to be a configuration.
     """
     root = _unwrapped(value, _Budget(), 0)
     return _interpolated(root, root)
 
 
 class _Budget:
-    """Counts what is visited: shared parts of a pickle are visited each time they are met."""
+    """Limits the items visited: shared parts of a pickle are visited every time they occur."""
 
     def __init__(self) -> None:
         self.items = 0
@@ -164,7 +164,7 @@ def _unwrapped(value: Any, budget: _Budget, depth: int) -> Any:
 
 
 def _interpolated(value: Any, root: Any) -> Any:
-    """`value` with its interpolations replaced, each by a value that is none itself."""
+    """`value` with its interpolations resolved, at most eight in a chain."""
     if isinstance(value, dict):
         return {key: _interpolated(item, root) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Our own checkpoint format: safetensors under the official names, the configuration in its metadata."""
+"""The checkpoint format of this project: safetensors with the official names, the configuration in the metadata."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ METADATA_KEY = "bsmamba2.config"
 
 
 def save_checkpoint(model: BandSplitSeparator, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write `model` to `path` (.safetensors), weights in `dtype`."""
+    """Write `model` to `path` (.safetensors), with weights in `dtype`."""
     state = {key: value.detach().to(dtype).clone().contiguous() for key, value in model.state_dict().items()}
     save_file(state, path, metadata={METADATA_KEY: json.dumps(model.config.to_dict())})

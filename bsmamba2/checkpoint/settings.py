@@ -1,4 +1,4 @@
-"""What a configuration says about a network: the official yaml, the yaml of MSST, or our own metadata."""
+"""Reading configurations: the official yaml, MSST's yaml, or hyper-parameters in a checkpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODEL_KEYS = {
 }
 STFT_KEYS = ("n_fft", "win_length", "hop_length")
 
-# Settings that change what the network computes, with the one value that is supported.
+# Settings that change what the network computes, with the only value that is supported.
 ONLY = {
     "mamba_gmlp": False,
     "time_transformer_depth": 1,
@@ -48,7 +48,7 @@ ONLY = {
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads `!!python/tuple` as a list; every other Python tag stays refused."""
+    """SafeLoader that reads `!!python/tuple` as a list; all other Python tags are refused."""
 
 
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_sequence)  # type: ignore[type-var]
@@ -58,7 +58,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a yaml file. Raises ConfigError; nothing in the file is executed."""
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
-            raise ConfigError(f"{path}: {path.stat().st_size} bytes: too large for a configuration")
+            raise ConfigError(f"{path}: is too large for a configuration ({path.stat().st_size} bytes)")
         text = path.read_text(encoding="utf-8")
         if "\0" in text:  # UTF-16 of ASCII letters
             raise ConfigError(f"{path}: {SAVE_AS_UTF8}")
@@ -69,21 +69,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {SAVE_AS_UTF8}") from error
     except ConfigError:
         raise
-    except Exception as error:  # PyYAML's constructors raise whatever a malformed scalar makes them raise
+    except Exception as error:  # PyYAML raises errors of many types for malformed scalars
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or type(error).__name__
-        raise ConfigError(f"{path}{line}: not a readable configuration ({problem})") from error
+        raise ConfigError(f"{path}{line}: not a valid yaml configuration ({problem})") from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise ConfigError(f"{path}: expected a yaml file with a `model:` section, as the official code or MSST write")
+        raise ConfigError(f"{path}: has no `model:` section: expected a yaml file as the official code or MSST use")
     return content
 
 
 def settings_from(config: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`ModelConfig` fields that a configuration states, by its `model`, `audio`, `featurizer` and `training` parts.
+    """`ModelConfig` fields from the sections `model`, `audio`, `featurizer` and `training` of a configuration.
 
-    Fields it does not state are absent. The field "stft" is a dict of those `StftConfig` fields it states.
-    Raises ConfigError on a setting this toolkit does not support.
+    Fields that it does not state are absent. The field "stft" is a dict of the `StftConfig` fields that it states.
+    Raises ConfigError for settings that are not supported.
     """
     model = _section(config, "model")
     if model.get("num_bands") is not None:
@@ -93,7 +93,7 @@ def settings_from(config: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise ConfigError(f"{where}: model.{key} is {str(model[key])[:40]}: only {only!r} is supported")
     found: dict[str, Any] = {field: model[key] for key, field in MODEL_KEYS.items() if model.get(key) is not None}
     if "kind" not in found:
-        found.pop("dim_head", None)  # of attention that may not exist: the tensors tell
+        found.pop("dim_head", None)  # there may be no attention: inferred from the tensors
         found.pop("heads", None)
     if "bands" in found:
         found["bands"] = _bands(found["bands"], f"{where}: model.freqs_per_bands")
@@ -111,7 +111,7 @@ def settings_from(config: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _stft(config: Mapping[str, Any], model: Mapping[str, Any], where: str) -> dict[str, int]:
-    """What any section says of the spectrogram; those that say it twice must agree."""
+    """STFT settings from all sections. If two sections state the same setting, they must agree."""
     featurizer, audio = _section(config, "featurizer"), _section(config, "audio")
     places = [(name, name, section) for name in STFT_KEYS for section in (featurizer, audio)]
     places += [(name, f"stft_{name}", model) for name in STFT_KEYS]
@@ -124,7 +124,9 @@ def _stft(config: Mapping[str, Any], model: Mapping[str, Any], where: str) -> di
         if isinstance(value, bool) or not isinstance(value, int):
             raise ConfigError(f"{where}: {key} is {str(value)[:40]!r}: expected a whole number")
         if found.setdefault(name, value) != value:
-            raise ConfigError(f"{where}: {name} is {found[name]} in one place and {value} in another")
+            raise ConfigError(
+                f"{where}: {name} is {found[name]} in one section and {value} in another: they must agree"
+            )
     return found
 
 
@@ -135,7 +137,7 @@ def _stems(training: Mapping[str, Any], where: str) -> tuple[str, ...]:
     if instruments is None:
         return ()
     if not isinstance(instruments, list) or not all(isinstance(name, str) for name in instruments):
-        raise ConfigError(f"{where}: training.instruments or target_instrument: expected names of stems")
+        raise ConfigError(f"{where}: training.instruments and target_instrument must be stem names")
     return tuple(instruments)
 
 

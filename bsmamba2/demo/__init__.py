@@ -1,1 +1,1 @@
-"""The demo's weights, and how they were trained: README.md."""
+"""The demo weights, and how to train them again: README.md."""

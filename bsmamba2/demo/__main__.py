@@ -1,9 +1,9 @@
-"""Train the demo's weights as they were trained.
+"""Train the demo weights again, in the same way.
 
     python -m bsmamba2.demo SONGS OUT [--recipe demo|demo_roformer] [--threads 1]
 
-SONGS has train/<song>/ and valid/<song>/, each with vocals and accompaniment. OUT gets the songs the project makes
-itself (songs/), the training (training_<recipe>/; a second call goes on with it), the weights and their log
+SONGS contains train/<song>/ and valid/<song>/, each with vocals and accompaniment. OUT gets the synthetic songs
+(songs/), the training (training_<recipe>/, which a second call continues), the weights and their log
 (<recipe>.safetensors, <recipe>.csv).
 """
 
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 MADE = ("--songs", "90", "--seconds", "30", "--seed", "1000")
-# glibc else gives large blocks back and takes them again, page by page, in every step.
+# Without these settings glibc returns large blocks to the system and allocates them again in every step.
 KEEP_MEMORY = ":".join(
     f"glibc.malloc.{setting}"
     for setting in (
@@ -34,10 +34,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bsmamba2.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("songs", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--recipe", choices=("demo", "demo_roformer"), default="demo")
-    parser.add_argument("--threads", default="1")
+    parser.add_argument("songs", metavar="SONGS", type=Path, help="folder with train/ and valid/")
+    parser.add_argument("output", metavar="OUT", type=Path, help="output folder")
+    parser.add_argument("--recipe", choices=("demo", "demo_roformer"), default="demo", help="default: demo")
+    parser.add_argument("--threads", default="1", help="CPU threads (default: 1)")
     args = parser.parse_args()
 
     made, training = args.output / "songs", args.output / f"training_{args.recipe}"

@@ -1,1 +1,1 @@
-"""The networks in PyTorch: scan, Mamba2 and transformer blocks, the separator around them, its STFT."""
+"""The networks in PyTorch: scan, Mamba2 and transformer blocks, the separator, its STFT."""

@@ -1,4 +1,4 @@
-"""The norm that every part of the network but Mamba2 uses."""
+"""The norm of all parts of the network except Mamba2."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from bsmamba2.config import ModelConfig
 from bsmamba2.networks.precision import wide
 from bsmamba2.networks.scan import scan_named
 
-EPS = 1e-5  # of both norms below
+EPS = 1e-5  # for both norms below
 
 
 class MeanSquareNorm(nn.Module):
@@ -29,7 +29,7 @@ class MeanSquareNorm(nn.Module):
 
 
 class GatedNorm(MeanSquareNorm):
-    """`MeanSquareNorm` of y * silu(z): the gate comes before the norm."""
+    """`MeanSquareNorm` of y * silu(z): gate first, then norm."""
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(wide(y) * F.silu(wide(z))).to(y.dtype)
@@ -86,7 +86,7 @@ class Merge(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        convolution = nn.ConvTranspose1d(2 * dim, dim, 1)  # for its initial values
+        convolution = nn.ConvTranspose1d(2 * dim, dim, 1)  # used for its initial values
         self.weight = convolution.weight
         self.bias = cast(nn.Parameter, convolution.bias)
 

@@ -1,4 +1,4 @@
-"""`BandSplitSeparator`: BSMamba2 and BS-RoFormer, from mixture spectrogram to the spectrograms of the stems.
+"""`BandSplitSeparator`: BSMamba2 and BS-RoFormer, from the mixture's spectrogram to the stems' spectrograms.
 
 Parameter names, their order and the values computed are those of EuiYeonKim/BSMamba2 @ 42eb8c8 (`BSModel`).
 Axes: b batch, s stems, c audio channels, t frames, f bins, k sub-bands, d features.
@@ -20,13 +20,13 @@ from bsmamba2.networks.precision import wide
 from bsmamba2.networks.roformer import RotaryEmbedding, Transformer
 from bsmamba2.networks.scan import scan_named
 
-RECOMPUTED_POSITIONS = 1 << 13  # of a block at a time: what their gradient needs is what takes memory
+RECOMPUTED_POSITIONS = 1 << 13  # per step of a block: limits the memory for their gradient
 
 
 class BandSplit(nn.Module):
     """Bins to sub-band features, each sub-band with its own norm and linear layer (paper III.A).
 
-    [b, t, f, c, 2] -> [b, t, k, d]. A sub-band's numbers stand bin by bin, then channel, then real and imaginary.
+    [b, t, f, c, 2] -> [b, t, k, d]. The numbers of a sub-band are ordered by bin, channel, real or imaginary part.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -84,27 +84,27 @@ class BandSplitSeparator(nn.Module):
         self.final_norm = RMSNorm(config.dim)
         self.band_split = BandSplit(config)
         self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
-        self.recompute = False  # what a block's gradient needs, instead of keeping it
+        self.recompute = False  # recompute activations for gradients instead of storing them
 
     def forward(self, mixture: Tensor) -> Tensor:
         masks = self.masks(self.dual_path(self.band_split(mixture)))
         return complex_product(masks, mixture[:, None])
 
     def dual_path(self, x: Tensor) -> Tensor:
-        """[b, t, k, d] -> [b, t, k, d]: one layer after the other."""
+        """All layers in sequence, [b, t, k, d] -> [b, t, k, d]."""
         for layer in self.layers:
             x = self.through(layer, x)
         return x
 
     def through(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """[b, t, k, d] -> [b, t, k, d]: `layer` runs along time for every sub-band, then the other way."""
+        """One layer, [b, t, k, d] -> [b, t, k, d]: along time within each sub-band, then along the sub-bands."""
         along_time, along_bands = cast(nn.ModuleList, layer)
         frames, bands = x.shape[1:3]
         x = self._run(along_time, x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
         return self._run(along_bands, x.flatten(0, 1)).unflatten(0, (-1, frames))
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        """`block` on sequences [m, l, d]; where it is computed again for its gradient, on some of them at a time."""
+        """`block` on sequences [m, l, d]; with `recompute`, on some of them at a time."""
         if not self.recompute:
             out: Tensor = block(x)
             return out
@@ -112,7 +112,7 @@ class BandSplitSeparator(nn.Module):
         return torch.cat([cast(Tensor, checkpoint(block, part, use_reentrant=False)) for part in parts])
 
     def masks(self, x: Tensor) -> Tensor:
-        """What the dual path gives, [b, t, k, d], to the complex mask of every stem, [b, s, t, f, c, 2], float32."""
+        """Output of the dual path [b, t, k, d] -> the complex mask of every stem [b, s, t, f, c, 2], float32."""
         features = self.final_norm(x)
         return wide(torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1))
 
@@ -126,7 +126,7 @@ class BandSplitSeparator(nn.Module):
 
 
 def complex_product(a: Tensor, b: Tensor) -> Tensor:
-    """Product of complex numbers held as (real, imaginary) in the last axis."""
+    """Product of complex numbers stored as (real, imaginary) in the last axis."""
     real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
     imaginary = a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]
     return torch.stack([real, imaginary], dim=-1)

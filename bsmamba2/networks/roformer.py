@@ -1,4 +1,4 @@
-"""The transformer of BS-RoFormer: attention with rotary positions and gated heads, then a feed-forward."""
+"""The transformer of BS-RoFormer: attention with rotary embeddings and gated heads, then a feed-forward network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RotaryEmbedding(nn.Module):
         self.freqs = nn.Parameter(10000.0**-exponents, requires_grad=False)
 
     def tables(self, length: int) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of every position's angles, [l, p / 2] each."""
+        """Cosine and sine of the angles of every position, [l, p / 2] each."""
         positions = torch.arange(length, dtype=self.freqs.dtype, device=self.freqs.device)
         angles = positions[:, None] * self.freqs
         return angles.cos(), angles.sin()
@@ -36,7 +36,7 @@ class RotaryEmbedding(nn.Module):
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x [b, h, l, p] with every pair turned by the angle whose cosine and sine, [l, p / 2], are given."""
+    """x [b, h, l, p] with every pair rotated by the angles whose `cos` and `sin` [l, p / 2] are given."""
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
 

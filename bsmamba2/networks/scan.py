@@ -1,4 +1,4 @@
-"""The selective state space scan of Mamba2 in its forms, all computing the same function.
+"""The selective state space scan of Mamba2, in several forms of the same function.
 
 For each head, with state S [n, p] starting at zero (Dao & Gu 2024, section 6; mamba_ssm v2.2.2,
 `ssd_chunk_scan_combined_ref`):
@@ -23,17 +23,17 @@ from bsmamba2.errors import ScanError
 
 SCAN_CHUNK = 64  # positions q of one chunk of the block form
 
-# Stands for the log-decays above the diagonal. exp() of it is exactly 0 in float16 to float64, and unlike -inf it
-# survives a subtraction or a multiplication by 0 without turning into NaN.
+# Replaces log-decays above the diagonal. Its exp() is exactly 0 in float16 to float64, and unlike -inf it does not turn
+# into NaN when it is subtracted or multiplied by 0.
 MASKED = -1.0e4
 
 STEP = 1 / 64
-# A log-decay below this counts as this: exp() of it is 0 in float64 too, and sums of 256 of them stay exact in float32.
+# Smallest log-decay: its exp() is 0 even in float64, and sums of 256 of them are exact in float32.
 LEAST = -1024.0
 
 
 def sequential_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The recurrence, one position after the other: the reference, exact and slow."""
+    """The recurrence, position by position: the exact but slow reference."""
     state = x.new_zeros(x.shape[0], x.shape[2], b.shape[-1], x.shape[3])  # [b, h, n, p]
     decay = torch.exp(dt * a)
     y = []
@@ -45,32 +45,32 @@ def sequential_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> T
 
 
 def chunked_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The block form: products within chunks of q positions, and the states between chunks by one product too."""
+    """The block form: products within chunks of q positions, and one product for the states between chunks."""
     return _block_scan(x, dt, a, b, c, _states_by_product)
 
 
 def unrolled_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The block form whose states are handed from chunk to chunk, step by step. Lengths known beforehand only."""
+    """The block form whose states are passed from chunk to chunk in a loop. Only for lengths known when tracing."""
     return _block_scan(x, dt, a, b, c, _states_by_steps)
 
 
 def _block_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, states_before: States) -> Tensor:
     """Both block forms, which differ in `states_before`.
 
-    Heads stand before chunks ([b, h, c, q, ...]) from the start, so that no product's result is permuted before
-    the next product: TensorRT's builder fails on such a permutation.
+    Heads come before chunks ([b, h, c, q, ...]) from the start, so that no result of a product is permuted before the
+    next product: TensorRT's builder fails on such a permutation.
     """
     length, n = x.shape[1], b.shape[-1]
-    known = isinstance(length, int)  # not while a graph of dynamic length is traced: it always cuts and pads
+    known = isinstance(length, int)  # false while a graph of dynamic length is traced, which always pads
     q = min(SCAN_CHUNK, length) if known else SCAN_CHUNK
     chunks = (length + q - 1) // q
     pad = chunks * q - length
-    if not known or pad:  # dt = 0: the state neither decays nor takes anything in
+    if not known or pad:  # dt = 0: the state neither decays nor changes
         x, dt = F.pad(x, (0, 0, 0, 0, 0, pad)), F.pad(dt, (0, 0, 0, pad))
         b, c = F.pad(b, (0, 0, 0, pad)), F.pad(c, (0, 0, 0, pad))
     heads, p = x.shape[2], x.shape[3]
 
-    # 1. cut into chunks; dt and the decays stay float32 whatever x is
+    # 1. split into chunks; dt and the decays stay float32
     narrow = x.dtype
     x = (x * dt[..., None]).to(narrow).reshape(-1, chunks, q, heads, p).permute(0, 3, 1, 2, 4)  # [b, h, c, q, p]
     log_decay = (dt * a).reshape(-1, chunks, q, heads).permute(0, 3, 1, 2)  # [b, h, c, q]
@@ -82,21 +82,21 @@ def _block_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, states_b
     y = (_decays(total, total, diagonal=0).to(narrow) * (c @ b.transpose(-1, -2))) @ x  # [b, h, c, q, p]
 
     if not known or chunks > 1:
-        # 3. what each chunk alone leaves behind at its end
+        # 3. the state that each chunk alone produces at its end
         to_end = torch.exp(total.cut(-1, None).minus(total)).to(narrow)  # [b, h, c, q]
         states = b.transpose(-1, -2) @ (x * to_end[..., None])  # [b, h, c, n, p]
 
-        # 4. the state each chunk starts from: what all earlier ones left, decayed until its start
+        # 4. the state at the start of each chunk: those of all earlier chunks, decayed
         states = states_before(states, log_decay.sum(-1))
 
-        # 5. what that state adds
+        # 5. the contribution of that state
         y = y + (c @ states) * torch.exp(total.coarse + total.fine).to(narrow)[..., None]
 
     y = y.permute(0, 2, 3, 1, 4).reshape(-1, chunks * q, heads, p)
     return y[:, :length] if not known or pad else y
 
 
-# (what each chunk leaves [b, h, c, n, p], its log-decay [b, h, c]) -> the state each chunk starts from [b, h, c, n, p]
+# (state from each chunk [b, h, c, n, p], its log-decay [b, h, c]) -> state at the start of each chunk [b, h, c, n, p]
 States = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -107,7 +107,7 @@ def _states_by_product(states: Tensor, log_decay: Tensor) -> Tensor:
 
 
 def carried_decays(log_decay: Tensor) -> Tensor:
-    """How much of what chunk j leaves is there when chunk i > j starts, else 0: [b, h, c] -> [b, h, c, c]."""
+    """The remaining share of chunk j's state at the start of chunk i > j, else 0: [b, h, c] -> [b, h, c, c]."""
     bounds = RunningSum.of(F.pad(log_decay, (1, 0)))  # [b, h, c + 1]
     return _decays(bounds.cut(0, -1), bounds.cut(1, None), diagonal=-1)
 
@@ -121,11 +121,11 @@ def _states_by_steps(states: Tensor, log_decay: Tensor) -> Tensor:
 
 
 class RunningSum(NamedTuple):
-    """Sums of log-decays from the start to each position, [..., q] both, whose value is coarse + fine.
+    """Sums of log-decays from the start to each position, [..., q], as coarse + fine.
 
-    Such a sum grows to thousands while the differences taken of it matter to the seventh digit: held in one float32, a
-    strong decay would blur every weak one after it. `coarse` is made of multiples of `STEP`, so its sums and
-    differences are exact; `fine` is what is left of each term, at most half a step.
+    The sums grow to thousands, while differences between them matter to the seventh digit: in a single float32, a
+    strong decay would reduce the accuracy of all later ones. `coarse` holds multiples of `STEP`, so its sums and
+    differences are exact; `fine` holds the rest of each term, at most half a step.
     """
 
     coarse: Tensor
@@ -149,14 +149,14 @@ def _decays(rows: RunningSum, columns: RunningSum, diagonal: int) -> Tensor:
     difference = RunningSum(*(part[..., :, None] for part in rows)).minus(
         RunningSum(*(part[..., None, :] for part in columns))
     )
-    # A difference that counts is <= 0, one that does not is positive: the smaller of it and this bound serves both.
+    # Valid differences are <= 0; the bound of 0 or MASKED removes the others.
     steps, dtype, device = rows.fine.shape[-1], rows.fine.dtype, rows.fine.device
     bound = torch.full((steps, steps), MASKED, dtype=dtype, device=device).triu(diagonal + 1)
     return torch.exp(torch.minimum(difference, bound))
 
 
 def kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """mamba-ssm's Triton kernel. Raises ScanError without mamba-ssm or off CUDA."""
+    """mamba-ssm's Triton kernel. Raises ScanError without mamba-ssm or CUDA."""
     scan = _kernel("mamba_ssm.ops.triton.ssd_combined", "mamba_chunk_scan_combined", x)
     return scan(x, dt, a, b[:, :, None], c[:, :, None], chunk_size=256)
 
@@ -164,8 +164,8 @@ def kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tenso
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Causal depthwise convolution and SiLU: x [b, l, d], weight [d, 1, taps], bias [d] -> [b, l, d].
 
-    Tap k multiplies x[t - (taps - 1) + k], with zeros before the start. Written as a sum over the taps: it needs no
-    transposition, ONNX has no bfloat16 convolution before opset 22, and TensorRT's plans are smaller for it.
+    Tap k multiplies x[t - (taps - 1) + k], with zeros before the start. Written as a sum over the taps: this needs no
+    transposition, ONNX has no bfloat16 convolution before opset 22, and TensorRT plans become smaller.
     """
     length, taps = x.shape[1], weight.shape[-1]
     padded = F.pad(x, (0, 0, taps - 1, 0))
@@ -176,21 +176,21 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def kernel_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`depthwise_conv` by causal-conv1d's kernel. Raises ScanError without it or off CUDA."""
+    """`depthwise_conv` by causal-conv1d's kernel. Raises ScanError without it or without CUDA."""
     conv = _kernel("causal_conv1d", "causal_conv1d_fn", x)
-    channel_first = x.transpose(1, 2).contiguous()  # its other layout asks for strides that are multiples of 8
+    channel_first = x.transpose(1, 2).contiguous()  # the other layout requires strides that are multiples of 8
     return conv(channel_first, weight.squeeze(1), bias, activation="silu").transpose(1, 2)
 
 
 def _kernel(module: str, name: str, x: Tensor) -> Callable[..., Tensor]:
     if not x.is_cuda:
-        raise ScanError(f"scan 'kernel' got tensors on {x.device}: it runs on CUDA only; choose 'chunked'")
+        raise ScanError(f"scan 'kernel' needs a CUDA GPU, got tensors on {x.device}: use scan 'chunked'")
     try:
         kernel: Callable[..., Tensor] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ScanError(
-            f"scan 'kernel' needs mamba-ssm and causal-conv1d ({error}): "
-            "pip install 'bsmamba2[mamba]', or choose 'chunked'"
+            f"scan 'kernel' needs mamba-ssm and causal-conv1d ({error}): after PyTorch, "
+            "pip install --no-build-isolation 'bsmamba2[mamba]'; or use scan 'chunked'"
         ) from error
     return kernel
 
@@ -208,7 +208,7 @@ SCANS: dict[str, tuple[Scan, Conv]] = {
 
 
 def scan_named(name: str) -> tuple[Scan, Conv]:
-    """The scan and the convolution that goes with it. Raises ScanError on an unknown name."""
+    """The scan of that name and its convolution. Raises ScanError for an unknown name."""
     if name not in SCANS:
-        raise ScanError(f"scan {name!r} is not known: expected one of {', '.join(SCANS)}")
+        raise ScanError(f"scan {name!r} is unknown: expected one of {', '.join(SCANS)}")
     return SCANS[name]

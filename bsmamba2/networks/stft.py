@@ -1,4 +1,4 @@
-"""Waveforms to spectrograms and back in PyTorch, by the conventions of the official code.
+"""STFT and inverse STFT in PyTorch, with the conventions of the official code.
 
 Periodic Hann window, centred, reflect padding, one-sided, not normalised (EuiYeonKim/BSMamba2 @ 42eb8c8).
 """

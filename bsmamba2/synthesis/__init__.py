@@ -1,4 +1,4 @@
-"""Songs whose stems are known, made from a number: material to train on, and the demo's song. NumPy only."""
+"""Synthetic songs with known stems, generated from a seed, for training and for the demo. Needs only NumPy."""
 
 from bsmamba2.synthesis.song import Song, make_song
 

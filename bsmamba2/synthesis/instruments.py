@@ -1,4 +1,4 @@
-"""The band: drums, bass, chords and leads. Every function plays a whole part, [2, samples]."""
+"""The instruments: drums, bass, chords and leads. Each function returns a whole part, [2, samples]."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bsmamba2.synthesis.sound import (
 
 @dataclass(frozen=True)
 class Score:
-    """What all play from. `tonic` in Hz; `scale` and the chords in semitones above it, a chord a bar of four beats."""
+    """The score of a song. `tonic` in Hz; `scale` and chords in semitones above it; one chord per bar of four beats."""
 
     samples: int
     rate: int
@@ -41,7 +41,7 @@ class Score:
         return self.chords[bar % len(self.chords)]
 
     def at(self, beats: float) -> int:
-        """The sample of a time in beats."""
+        """The sample index of a time in beats."""
         return round(beats * self.beat * self.rate)
 
     def pitch(self, semitones: float) -> float:
@@ -49,7 +49,7 @@ class Score:
 
 
 def drums(rng: np.random.Generator, score: Score) -> Float:
-    """Kick, snare or clap, hats and toms in a pattern of sixteenths that the song keeps to, more or less."""
+    """Kick, snare or clap, hats and toms in a pattern of sixteenths, with variations."""
     out = np.zeros((2, score.samples))
     steps = np.arange(16)
     kit = [
@@ -96,7 +96,7 @@ def _tom(rng: np.random.Generator, rate: int) -> Float:
 
 
 def bass(rng: np.random.Generator, score: Score) -> Float:
-    """Roots and fifths, an octave or two down."""
+    """Roots and fifths, one or two octaves down."""
     out = np.zeros(score.samples)
     sort = rng.choice(["sine", "saw", "plucked"])
     pattern = [step for step in range(8) if step == 0 or rng.random() < rng.choice([0.2, 0.5, 0.9])]
@@ -114,7 +114,7 @@ def bass(rng: np.random.Generator, score: Score) -> Float:
 
 
 def chords(rng: np.random.Generator, score: Score) -> Float:
-    """Pads, organ, piano or strummed strings: long or struck several times a bar."""
+    """Pads, organ, piano or strummed strings: sustained, or struck several times per bar."""
     out = np.zeros((2, score.samples))
     sort = rng.choice(["pad", "organ", "piano", "strings"])
     struck = sort in ("piano", "strings")
@@ -142,13 +142,13 @@ def _note(rng: np.random.Generator, sort: str, pitch: float, samples: int, rate:
         partial = np.sin(2 * np.pi * pitch * k * np.sqrt(1 + 4e-4 * k * k if sort == "piano" else 1) * time)
         if sort == "organ":
             tone += partial * (k in (1, 2, 3, 4, 6, 8)) * 0.5 / bright**k
-        else:  # high partials die away first
+        else:  # high partials decay first
             tone += partial * np.exp(-time * (1 + 0.6 * k)) / k**bright
     return tone * fade(samples, rate, 0.004 if sort != "organ" else 0.02, 0.05)
 
 
 def lead(rng: np.random.Generator, score: Score) -> Float:
-    """An arpeggio or a melody of a synthesiser. Some have vibrato and glide: not all that does is a voice."""
+    """A synthesiser arpeggio or melody. Some have vibrato, so that vibrato alone does not identify a voice."""
     out = np.zeros(score.samples)
     sung, square = rng.random() < 0.5, rng.random() < 0.5
     grid = rng.choice([0.5, 1.0]) if sung else rng.choice([0.25, 0.5])
@@ -172,7 +172,7 @@ def lead(rng: np.random.Generator, score: Score) -> Float:
 
 
 def riser(rng: np.random.Generator, score: Score) -> Float:
-    """Noise that climbs for a bar or two."""
+    """Noise with a rising centre frequency, one or two bars long."""
     samples = min(score.samples, score.at(float(rng.choice([4, 8]))))
     frames = samples // HOP + 1
     centre = np.geomspace(300, 9000, frames)[:, None]

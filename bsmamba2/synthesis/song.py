@@ -1,4 +1,4 @@
-"""A whole song: what is drawn for it, who plays and when the voice sings."""
+"""A whole synthetic song: random key, tempo, instruments and vocals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PEAK = 0.9
 
 @dataclass(frozen=True)
 class Song:
-    """`stems` by name, "vocals", "drums", "bass" and "other", each [2, samples], full scale 1.0."""
+    """`stems` by name ("vocals", "drums", "bass", "other"), each [2, samples], full scale 1.0."""
 
     stems: dict[str, NDArray[np.float32]]
     sample_rate: int  # Hz
@@ -37,7 +37,7 @@ class Song:
 
 
 def make_song(seconds: float = 20.0, sample_rate: int = 44100, seed: int = 1) -> Song:
-    """The song of number `seed`: key, tempo, chords, instruments, singer and what is sung are all drawn from it."""
+    """The song of `seed`, which determines key, tempo, chords, instruments, singer and melody."""
     rng = np.random.default_rng(seed)
     scale = MAJOR if rng.random() < 0.5 else MINOR
     progression = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
@@ -73,7 +73,7 @@ def _level(rng: np.random.Generator, part: Float) -> Float:
 
 
 def _vocals(rng: np.random.Generator, score: Score) -> Float:
-    """Phrases with pauses between them: sung or spoken, a second voice in some, in the middle of the room."""
+    """Sung or spoken phrases with pauses between them, some with a second voice, near the centre."""
     dry = np.zeros((2, score.samples))
     singer, second = any_singer(rng), any_singer(rng)
     speaks = rng.choice([0.0, 0.5, 1.0])
@@ -86,7 +86,7 @@ def _vocals(rng: np.random.Generator, score: Score) -> Float:
         wave = phrase(rng, singer, syllables, score.rate, spoken)
         start = round(now * score.rate)
         add(dry, placed(wave, rng.uniform(-0.1, 0.1)), start)
-        if not spoken and rng.random() < 0.25:  # in thirds, roughly
+        if not spoken and rng.random() < 0.25:  # about a third higher
             higher = [Syllable(s.start, s.seconds, (s.pitch[0] * 1.2, s.pitch[1] * 1.2)) for s in syllables]
             add(dry, placed(0.6 * phrase(rng, second, higher, score.rate, spoken), rng.uniform(-0.6, 0.6)), start)
         now += len(wave) / score.rate + rng.exponential(pauses)
@@ -97,7 +97,7 @@ def _vocals(rng: np.random.Generator, score: Score) -> Float:
 
 
 def _melody(rng: np.random.Generator, singer: Singer, score: Score, seconds: float) -> list[Syllable]:
-    """Notes of the scale, by steps more than by leaps, some sung to after gliding."""
+    """Notes of the scale, mostly in small steps, some with a glide."""
     out: list[Syllable] = []
     lowest = int(np.ceil(12 * np.log2(singer.lowest / score.tonic)))
     notes = [n for n in range(lowest, lowest + 20) if n % 12 in score.scale]
@@ -113,7 +113,7 @@ def _melody(rng: np.random.Generator, singer: Singer, score: Score, seconds: flo
 
 
 def _speech(rng: np.random.Generator, singer: Singer, score: Score, seconds: float) -> list[Syllable]:
-    """Four to seven syllables a second, on the beat's sixteenths or freely, the pitch falling with the sentence."""
+    """Four to seven syllables per second, on sixteenths of the beat or free, with falling pitch."""
     out: list[Syllable] = []
     base = singer.lowest * rng.uniform(1.0, 1.5)
     step = score.beat / 4 if rng.random() < 0.6 and 0.13 < score.beat / 4 < 0.26 else 1 / rng.uniform(4, 7)

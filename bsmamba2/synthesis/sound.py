@@ -1,6 +1,6 @@
-"""What every instrument is made of: oscillators, envelopes, filters, rooms, places between left and right.
+"""Building blocks of instruments: oscillators, envelopes, filters, reverb, panning.
 
-Sounds are float64, full scale 1.0: [samples], or [2, samples] once they have a place.
+Sounds are float64, full scale 1.0: [samples], or [2, samples] after panning.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-FRAME = 1024  # samples of a frame of `filtered_in_time`, whose envelopes are given every HOP samples
+FRAME = 1024  # samples per frame in `filtered_in_time`, with a hop of HOP samples
 HOP = FRAME // 4
 
 
 def saw(frequency: Float, rate: int, start: float = 0.0) -> Float:
-    """A sawtooth of `frequency` [samples] in Hz, its steps rounded off so that little of it folds back."""
+    """A sawtooth of `frequency` [samples] in Hz, with smoothed steps against aliasing."""
     step = frequency / rate
     phase = (start + np.cumsum(step)) % 1.0
     wave = 2 * phase - 1
@@ -35,20 +35,20 @@ def sine(frequency: Float, rate: int) -> Float:
 
 
 def fade(samples: int, rate: int, attack: float, release: float) -> Float:
-    """Rises for `attack` seconds and falls for the last `release`."""
+    """An envelope that rises for `attack` seconds and falls in the last `release` seconds."""
     time = np.arange(samples) / rate
     return np.clip(np.minimum(time / attack, (samples / rate - time) / release), 0, 1)
 
 
 def vibrato(samples: int, rate: int, depth: float, speed: float, delay: float) -> Float:
-    """Factors around 1 [samples]: `depth` of the pitch, `speed` in Hz, beginning after `delay` seconds."""
+    """Pitch factors around 1, [samples]: relative `depth`, `speed` in Hz, starting after `delay` seconds."""
     time = np.arange(samples) / rate
     out: Float = 1 + depth * np.sin(2 * np.pi * speed * time) * np.clip((time - delay) / 0.3, 0, 1)
     return out
 
 
 def lowpassed(wave: Float, rate: int, cutoff: float, order: int = 2) -> Float:
-    """`wave` [..., samples] with what is above `cutoff` Hz falling by 6 dB an octave and `order`. No delay."""
+    """`wave` [..., samples] low-pass filtered at `cutoff` Hz, 6 dB per octave and `order`, without delay."""
     bins = np.fft.rfftfreq(wave.shape[-1], 1 / rate)
     out: Float = np.fft.irfft(np.fft.rfft(wave) / np.sqrt(1 + (bins / cutoff) ** (2 * order)), wave.shape[-1])
     return out
@@ -59,14 +59,14 @@ def highpassed(wave: Float, rate: int, cutoff: float, order: int = 2) -> Float:
 
 
 def filtered_in_time(wave: Float, gains: Float) -> Float:
-    """`wave` [samples] through a filter that moves: `gains` [frames, FRAME // 2 + 1], a row for every HOP samples."""
+    """`wave` [samples] through a time-varying filter: `gains` [frames, FRAME // 2 + 1], one row per HOP samples."""
     samples, frames = len(wave), len(gains)
-    window = np.sqrt(np.hanning(FRAME + 1)[:-1] / 2)  # squared, four overlapping ones sum to 1
+    window = np.sqrt(np.hanning(FRAME + 1)[:-1] / 2)  # the squares of four overlapping windows sum to 1
     padded = np.pad(wave, (FRAME // 2, max(0, frames * HOP + FRAME - samples)))
     pieces = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP][:frames] * window
     pieces = np.fft.irfft(np.fft.rfft(pieces) * gains) * window
     out = np.zeros(frames * HOP + FRAME)
-    for i in range(FRAME // HOP):  # of the overlapping pieces every fourth stands beside the last
+    for i in range(FRAME // HOP):  # every fourth piece starts where the last one ends
         row = pieces[i :: FRAME // HOP].ravel()
         out[i * HOP : i * HOP + len(row)] += row
     out = out[FRAME // 2 :][:samples]
@@ -74,13 +74,13 @@ def filtered_in_time(wave: Float, gains: Float) -> Float:
 
 
 def placed(wave: Float, position: float) -> Float:
-    """[samples] -> [2, samples]; `position` from -1, left, to 1, right, at the same power everywhere."""
+    """Pan [samples] -> [2, samples] with constant power; `position` from -1 (left) to 1 (right)."""
     angle = (position + 1) * np.pi / 4
     return np.stack([np.cos(angle) * wave, np.sin(angle) * wave])
 
 
 def in_a_room(rng: np.random.Generator, wave: Float, rate: int, seconds: float, amount: float) -> Float:
-    """[2, samples] with the echoes of a room in which sound falls by 60 dB in `seconds`, high notes faster."""
+    """[2, samples] with reverb that decays by 60 dB in `seconds`, faster at high frequencies."""
     length = max(1, round(seconds * rate))
     time = np.arange(length) / rate
     echoes = rng.standard_normal((2, length)) * 10 ** (-3 * time / seconds)
@@ -94,12 +94,12 @@ def in_a_room(rng: np.random.Generator, wave: Float, rate: int, seconds: float, 
 
 
 def add(out: Float, sound: Float, start: int) -> None:
-    """Add `sound` to `out`, both [..., samples], from sample `start` on; what does not fit is cut off."""
+    """Add `sound` to `out`, both [..., samples], from sample `start` on; the part beyond the end is cut off."""
     piece = sound[..., : max(0, out.shape[-1] - start)]
     out[..., start : start + piece.shape[-1]] += piece
 
 
 def rms(wave: Float) -> float:
-    """Of the loud part: samples below a tenth of the peak count as pauses."""
+    """RMS of the loud part: samples below a tenth of the peak are ignored."""
     loud = wave[np.abs(wave) > 0.1 * np.abs(wave).max(initial=0)]
     return float(np.sqrt(np.square(loud).mean())) if loud.size else 0.0

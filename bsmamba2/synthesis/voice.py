@@ -1,4 +1,4 @@
-"""A voice: a buzzing source through five moving formants, and consonants of noise. It sings, and it speaks."""
+"""A singing or speaking voice: a sawtooth source through five moving formants, and consonants of filtered noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOWELS = (
     (490, 1350, 1690),
 )
 WIDTHS = (80, 100, 130, 200, 250)  # Hz
-# What noise is like in consonants: centre in Hz, width in octaves, loudness, seconds.
+# Noise of consonants: centre in Hz, width in octaves, loudness, seconds.
 CONSONANTS = (
     (6500, 0.8, 0.5, 0.10),  # s
     (3200, 0.9, 0.5, 0.10),  # sh
@@ -34,14 +34,14 @@ REGISTERS = {"bass": (82, 0.95), "tenor": (130, 1.0), "alto": (196, 1.12), "sopr
 
 @dataclass(frozen=True)
 class Singer:
-    """What stays the same from phrase to phrase. `scale` is that of the formants, `vibrato` in parts of the pitch."""
+    """The properties of a singer. `scale` multiplies the formants, `vibrato` is relative to the pitch."""
 
     lowest: float
     scale: float
     vibrato: float
     speed: float  # of the vibrato, Hz
     breath: float
-    tilt: float  # dB an octave that the source falls beyond a sawtooth
+    tilt: float  # dB per octave, in addition to that of a sawtooth
 
 
 def any_singer(rng: np.random.Generator) -> Singer:
@@ -66,7 +66,7 @@ class Syllable:
 
 
 def phrase(rng: np.random.Generator, singer: Singer, syllables: list[Syllable], rate: int, spoken: bool) -> Float:
-    """[samples]: the syllables, most of a consonant and a vowel; pitch and formants glide from one to the next."""
+    """[samples]: the syllables, most with a consonant and a vowel, with gliding pitch and formants."""
     seconds = max(s.start + s.seconds for s in syllables) + 0.15
     frames = int(seconds * rate / HOP) + 1
     time = np.arange(frames) * HOP / rate
@@ -109,7 +109,7 @@ def _rendered(
     hiss: Float,
     rate: int,
 ) -> Float:
-    """Tracks, a number for every HOP samples, to sound. `mouth` and `hiss` are gains of every bin."""
+    """Sound from control values, one per HOP samples. `mouth` and `hiss` are gains per bin."""
     samples = len(pitch) * HOP
     position, known = np.arange(samples), np.arange(len(pitch)) * HOP
     unsteady = 1 + 0.006 * _smooth(rng.standard_normal(len(pitch)), 3)
@@ -127,7 +127,7 @@ def _vowel(rng: np.random.Generator, singer: Singer) -> Float:
 
 
 def _envelope(formants: Float, rate: int, tilt: float) -> Float:
-    """Gains [frames, bins] of resonances at `formants` [frames, 5], each below the one before it."""
+    """Gains [frames, bins] of resonances at `formants` [frames, 5], each weaker than the one before."""
     bins = np.fft.rfftfreq(FRAME, 1 / rate)
     gains = np.full((len(formants), len(bins)), 0.01)
     for i, width in enumerate(WIDTHS):
@@ -146,6 +146,6 @@ def _band(centre: Float, width: Float, rate: int) -> Float:
 
 
 def _smooth(track: Float, frames: int) -> Float:
-    """A running mean over so many frames."""
+    """A running mean over `frames` values."""
     padded = np.pad(track, (frames // 2, frames - 1 - frames // 2), mode="edge")
     return np.convolve(padded, np.ones(frames) / frames, mode="valid")

@@ -1,4 +1,4 @@
-"""Further augmentation of a stem, off by default: the paper's networks were trained with gains and silence only."""
+"""Additional augmentation of stems, off by default: the paper uses gains and silence only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Chances from 0 to 1; `speed` is the range of factors a stem is played at, pitch and tempo together."""
+    """Probabilities from 0 to 1; `speed` is the range of playback speeds, which change pitch and tempo together."""
 
     swap_channels: float = 0.0
     polarity: float = 0.0
     speed: tuple[float, float] = (1.0, 1.0)
 
     def apply(self, rng: np.random.Generator, samples: int, read: Callable[[int], Float]) -> Float:
-        """[c, samples] of the stem that `read` gives the first so many samples of."""
+        """An augmented stem [c, samples]; `read(n)` returns its first n samples."""
         speed = rng.uniform(*self.speed)
         if speed == 1.0:
             wave = read(samples)

@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average of the parameters, which validation uses."""
+"""Averaged weights: an exponential moving average of the parameters, used for validation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 class Averaging(Callback):
     """After every optimiser step: averaged = decay * averaged + (1 - decay) * parameter.
 
-    A checkpoint holds the raw weights in `state_dict` and these in `optimizer_states[0]["ema"]`, in the order of the
-    network's parameters, as those of the official code do (EuiYeonKim/BSMamba2 @ 42eb8c8).
+    A checkpoint has the raw weights in `state_dict` and these in `optimizer_states[0]["ema"]`, in the order of the
+    network's parameters, as in the official code (EuiYeonKim/BSMamba2 @ 42eb8c8).
     """
 
     def __init__(self, decay: float) -> None:
@@ -27,7 +27,7 @@ class Averaging(Callback):
         self.averaged = [value.to(p.device) for value, p in zip(known, parameters, strict=True)]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._step = trainer.global_step  # of the checkpoint, where the training goes on from one
+        self._step = trainer.global_step  # not 0 if the training continues from a checkpoint
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         if trainer.global_step == self._step:  # gradients are still being accumulated

@@ -1,4 +1,4 @@
-"""The log of a training: a CSV file with a line for every epoch."""
+"""The log of a training: a CSV file with one line per epoch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COLUMNS = ("epoch", "steps", "seconds", "train_loss", "valid_loss", "valid_usdr"
 
 
 class EpochLog(Callback):
-    """`seconds` is the time spent training so far, of all runs together; `train_loss` the epoch's mean.
+    """`seconds` is the total training time so far, over all runs; `train_loss` is the mean over the epoch.
 
-    A training that goes on from a checkpoint drops the lines of epochs it trains again.
+    A resumed training removes the lines of epochs that it repeats.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,6 +59,7 @@ class EpochLog(Callback):
         beside.replace(self.path)
         epoch, _, seconds, loss, valid, found = values
         print(
-            f"epoch {epoch} of {trainer.max_epochs}: loss {loss}, validation {valid}, uSDR {found} dB, {seconds} s",
+            f"epoch {epoch} of {trainer.max_epochs}: loss {loss}, validation loss {valid}, uSDR {found} dB, {seconds} "
+            "s",
             flush=True,
         )

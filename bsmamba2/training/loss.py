@@ -1,4 +1,4 @@
-"""The loss of the paper, eq. (8), as the official code computes it, and the SDR that validation watches."""
+"""The loss of the paper, eq. (8), as in the official code, and the SDR for validation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def separation_loss(estimate: Tensor, target: Tensor, hop_length: int = HOP) -> 
     """Scalar loss of `estimate` against `target`, both [b, s, c, samples], float32 or wider.
 
     10 * mean |e - t| over samples, plus, for each window length, mean |STFT(e) - STFT(t)| over bins and frames: the
-    modulus of the complex difference (official `compute_losses`, EuiYeonKim/BSMamba2 @ 42eb8c8). The paper writes sums
-    of the norms; the code, and so its published networks, means.
+    modulus of the complex difference (official `compute_losses`, EuiYeonKim/BSMamba2 @ 42eb8c8). The paper
+    states sums of the norms; the code, and so the published networks, use means.
     """
     error = estimate - target
     loss = TIME_WEIGHT * error.abs().mean()
-    flat = error.flatten(0, -2)  # the STFT is linear: that of the difference is the difference of both
+    flat = error.flatten(0, -2)  # the STFT is linear, so that of the difference suffices
     for window in WINDOWS:
         spectrum = torch.stft(
             flat,
@@ -36,7 +36,7 @@ def separation_loss(estimate: Tensor, target: Tensor, hop_length: int = HOP) -> 
 
 
 def usdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """SDR in dB of every item, [b]: energy of `target` over that of the error, all stems, channels and samples.
+    """SDR in dB of every item, [b]: energy of `target` over that of the error, over stems, channels and samples.
 
     Both are [b, s, c, samples]. Source: official `compute_usdr`.
     """

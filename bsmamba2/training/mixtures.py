@@ -1,4 +1,4 @@
-"""What the network is shown: mixtures of stems drawn independently of each other, and aligned ones to validate on."""
+"""Training and validation data: mixtures of randomly drawn stems, and aligned segments of songs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixing:
-    """How stems become a mixture: gains are drawn evenly from `gain`, and a stem is silent with chance `silence`.
+    """How stems are mixed: gains are uniform in `gain`, and a stem is silent with probability `silence`.
 
-    Defaults are the official ones; nothing is clipped or normalised.
+    The defaults are the official ones. Mixtures are not clipped or normalised.
     """
 
     gain: tuple[float, float] = (0.5, 1.5)
@@ -35,10 +35,10 @@ class Mixing:
 
 
 class RandomMixtures(Dataset[Example]):
-    """Draw `i` is a function of `seed` and i alone, whatever was drawn before and whoever draws it.
+    """Example `i` depends only on `seed` and i, so that workers and processes need no common state.
 
-    `pools` holds, for each folder of songs and each stem's name, the windows to draw from. Every stem of a draw comes
-    from a folder drawn evenly, then from a window drawn evenly: official `mix_prop` 1.0.
+    `pools` has, for each folder of songs and each stem name, the windows to draw from. Every stem of an example comes
+    from a random folder and a random window in it, both uniform: official `mix_prop` 1.0.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class RandomMixtures(Dataset[Example]):
 
 
 class AlignedSegments(Dataset[Example]):
-    """Segments of songs as they are, the same in every validation: draw `i` depends on `seed` and i alone.
+    """Segments of unchanged songs, the same in every validation: example `i` depends only on `seed` and i.
 
-    The official code draws anew every time, so that its curve also shows which segments it happened to draw.
+    The official code draws new segments every time, so that its validation curve also depends on the segments.
     """
 
     def __init__(
@@ -114,9 +114,9 @@ class AlignedSegments(Dataset[Example]):
 
 
 class Draws(Sampler[int]):
-    """Numbers of the draws of an epoch, the share of process `rank` of `processes`; every epoch has its own numbers.
+    """The example numbers of an epoch for process `rank` of `processes`; every epoch has different numbers.
 
-    An interrupted training that goes on at an epoch draws what it would have drawn.
+    A training that is resumed at an epoch uses the same examples as without the interruption.
     """
 
     def __init__(self, per_epoch: int, rank: int = 0, processes: int = 1) -> None:

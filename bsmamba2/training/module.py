@@ -1,4 +1,4 @@
-"""One step of training and of validation, as Lightning calls them."""
+"""Training and validation steps for Lightning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bsmamba2.training.settings import TrainingSettings
 
 
 class Separation(LightningModule):
-    """The network, its loss and its optimiser. A checkpoint of it is laid out as the official code's.
+    """The network, its loss and its optimiser. Checkpoints have the layout of the official code.
 
     Waveforms are [b, c, samples] and [b, s, c, samples].
     """
@@ -38,7 +38,7 @@ class Separation(LightningModule):
         return inverse(self.model(spectrogram(mixture, stft)), stft)
 
     def on_train_epoch_start(self) -> None:
-        # Dropout of an epoch does not depend on where the training was interrupted before.
+        # Makes the dropout of an epoch independent of interruptions.
         torch.manual_seed(self.settings.training.seed + 100_003 * self.current_epoch + self.global_rank)
 
     def training_step(self, batch: Example, index: int) -> Tensor:
@@ -63,6 +63,6 @@ class Separation(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _loss(self, batch: Example, estimate: Tensor) -> Tensor:
-        """The official code passes the targets through STFT and inverse first: the identity on whole hops."""
+        """The official code passes targets through STFT and inverse STFT first; for whole hops this changes nothing."""
         with torch.autocast(estimate.device.type, enabled=False):
             return separation_loss(estimate.float(), batch.targets, self.settings.training.loss_hop)

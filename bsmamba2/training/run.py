@@ -1,4 +1,4 @@
-"""A training from its settings: songs, network and Lightning's trainer put together."""
+"""Run a training: songs, network and Lightning's trainer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Machine:
-    """What trains: Lightning's own options, and the processes that read songs."""
+    """The hardware: Lightning's options, and the number of processes that read songs."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -39,7 +39,7 @@ class Machine:
 
 
 class Songs(LightningDataModule):
-    """Draws from folders of songs. The first folder's songs validate."""
+    """Examples from folders of songs. Validation uses the first folder."""
 
     def __init__(self, settings: TrainingSettings, folders: Sequence[Path], cache: Path, workers: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Songs(LightningDataModule):
         self._valid = AlignedSegments(valid, self._salient(valid, model.stems[0]), *shape, data.valid, seed)
 
     def train_dataloader(self) -> DataLoader[Example]:
-        assert self._train is not None and self.trainer is not None  # noqa: S101 (Lightning has called setup)
+        assert self._train is not None and self.trainer is not None  # noqa: S101 (Lightning calls setup first)
         draws = Draws(self._settings.data.per_epoch, self.trainer.global_rank, self.trainer.world_size)
         return self._loader(self._train, draws)
 
@@ -79,7 +79,7 @@ class Songs(LightningDataModule):
             sampler=draws,
             num_workers=self._workers,
             persistent_workers=self._workers > 0,
-            generator=torch.Generator(),  # its own: the network's dropout does not depend on when songs are opened
+            generator=torch.Generator(),  # a separate one, so that dropout does not depend on when songs are opened
         )
 
     def _salient(self, songs: Sequence[Song], name: str) -> list[Salient]:
@@ -97,7 +97,7 @@ class Songs(LightningDataModule):
 def train(
     settings: TrainingSettings, folders: Sequence[Path], output: Path, machine: Machine, resume: bool = False
 ) -> Path:
-    """Train and return the averaged weights' file. `output` also gets checkpoints, log.csv and TensorBoard's events.
+    """Train, and return the file of averaged weights. `output` also gets checkpoints, log.csv and TensorBoard events.
 
     Raises ConfigError for hardware that is not there; DataError when the songs cannot be used, when `output` holds a
     training and `resume` is false, or holds none and `resume` is true.
@@ -145,7 +145,7 @@ def _trainer(settings: TrainingSettings, output: Path, machine: Machine) -> Trai
 
 
 def _callbacks(settings: TrainingSettings, output: Path) -> list[Callback]:
-    """Averaged weights, the log, and checkpoints: the best four by loss, by uSDR (as the official code), the last."""
+    """Averaged weights, the log, and checkpoints: the last, and the best four by loss and by uSDR (official)."""
     best = [
         ModelCheckpoint(
             output,

@@ -1,4 +1,4 @@
-"""A training as a yaml file describes it: the network, the data, and how it is trained."""
+"""The settings of a training from a yaml file: network, data and training loop."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What is drawn. Counts are draws; `gain` and `speed` are ranges of factors; the rest of the last five, chances."""
+    """The training data. `per_epoch` and `valid` are numbers of examples; `gain` and `speed` are ranges of factors;
+    `silence`, `swap_channels` and `polarity` are probabilities."""
 
     sources: tuple[str, ...] = ("vocals", "drums", "bass", "other")
-    seconds: float = 8.0  # of a draw and of a window of the activity detection
+    seconds: float = 8.0  # of an example, and of a window of the activity detection
     per_epoch: int = 6000
     valid: int = 1200
     gain: tuple[float, float] = (0.5, 1.5)
@@ -36,21 +37,21 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if not self.sources or len(set(self.sources)) < len(self.sources):
-            raise ConfigError("data.sources: expected names of stems, each one once")
+            raise ConfigError("data.sources: must be stem names, each only once")
         for name in ("gain", "speed"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 16:
-                raise ConfigError(f"data.{name} is {low} to {high}: expected a range of positive numbers up to 16")
+                raise ConfigError(f"data.{name} is {low} to {high}: must be a range of positive numbers up to 16")
         for name in ("silence", "swap_channels", "polarity"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"data.{name} is {getattr(self, name)}: expected a chance from 0 to 1")
+                raise ConfigError(f"data.{name} is {getattr(self, name)}: must be a probability from 0 to 1")
         _require_positive(self, "data", "seconds", "per_epoch", "valid")
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How it is trained. `batch_size` is that of one process; `decay` is the share of the last steps in which the
-    learning rate falls evenly to 0 (the official one is constant)."""
+    """The training loop. `batch_size` is per process; `decay` is the share of steps at the end in which the learning
+    rate decreases linearly to 0 (in the official code it is constant)."""
 
     batch_size: int = 5
     accumulate: int = 6
@@ -59,25 +60,25 @@ class LoopSettings:
     learning_rate: float = 5e-4
     weight_decay: float = 0.01
     decay: float = 0.0
-    clip: float = 3.0  # norm of the gradient
+    clip: float = 3.0  # maximum norm of the gradient
     average: float = 0.999  # decay of the averaged weights
     loss_hop: int = HOP
-    recompute: bool = False  # blocks for their gradients: far less memory, more time
+    recompute: bool = False  # activations for gradients: far less memory, more time
     seed: int = 42
 
     def __post_init__(self) -> None:
         _require_positive(self, "training", "batch_size", "accumulate", "epochs", "learning_rate", "clip", "loss_hop")
         if self.precision not in ("32-true", "bf16-mixed", "16-mixed"):
-            raise ConfigError(f"training.precision {self.precision!r}: expected 32-true, bf16-mixed or 16-mixed")
+            raise ConfigError(f"training.precision {self.precision!r}: must be 32-true, bf16-mixed or 16-mixed")
         if not 0 <= self.average < 1 or not 0 <= self.decay <= 1 or self.weight_decay < 0 or self.seed < 0:
             raise ConfigError(
-                "training: expected average from 0 to below 1, decay from 0 to 1, weight_decay and seed not negative"
+                "training: average must be from 0 to below 1, decay from 0 to 1, weight_decay and seed not negative"
             )
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """`raw` is the yaml's content, which a checkpoint carries as its `hyper_parameters`."""
+    """`raw` is the content of the yaml file, stored in checkpoints as `hyper_parameters`."""
 
     model: ModelConfig
     data: DataSettings = field(default_factory=DataSettings)
@@ -86,28 +87,28 @@ class TrainingSettings:
 
     @property
     def samples(self) -> int:
-        """Of a draw: whole hops, so that the inverse STFT loses none."""
+        """Samples of an example: whole hops, so that the inverse STFT loses none."""
         hop = self.model.stft.hop_length
         return round(self.data.seconds * self.model.stft.sample_rate / hop) * hop
 
     @property
     def steps_per_epoch(self) -> float:
-        """Optimiser steps of one process alone."""
+        """Optimiser steps if there is only one process."""
         return self.data.per_epoch / (self.training.batch_size * self.training.accumulate)
 
 
 def read_settings(name: str | Path) -> TrainingSettings:
-    """Of a yaml file, or of the recipe of that name in this package. Raises ConfigError."""
+    """The settings in a yaml file, or in the recipe of that name in this package. Raises ConfigError."""
     recipe = RECIPES / f"{name}.yaml"
     path = recipe if recipe.is_file() and not Path(name).is_file() else Path(name)
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
-        raise ConfigError(f"{path}: no such file: expected a yaml file, or the name of a recipe ({known})")
+        raise ConfigError(f"{path}: no such file: give a yaml file or the name of a recipe ({known})")
     return settings_of(read_yaml(path), str(path))
 
 
 def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
-    """Of what a yaml file holds. Raises ConfigError on unknown keys, wrong types and settings at odds."""
+    """The settings from the content of a yaml file. Raises ConfigError for unknown, wrong or conflicting settings."""
     stated = settings_from(content, where)
     stft = dict(stated.pop("stft", {}))
     if "n_fft" in stft:
@@ -123,12 +124,12 @@ def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
         raise ConfigError(f"{where}: {error}") from error
     missing = [stem for stem in model.stems if stem not in data.sources]
     if missing:
-        raise ConfigError(f"{where}: the network separates {missing[0]}, which data.sources lacks")
+        raise ConfigError(f"{where}: the network separates {missing[0]}, which is missing in data.sources")
     settings = TrainingSettings(model, data, training, dict(content))
     if settings.data.per_epoch % (training.batch_size * training.accumulate):
         raise ConfigError(
-            f"{where}: data.per_epoch {data.per_epoch} is not a multiple of batch_size * accumulate "
-            f"({training.batch_size} * {training.accumulate}): epochs consist of whole steps"
+            f"{where}: data.per_epoch {data.per_epoch} must be a multiple of batch_size * accumulate "
+            f"({training.batch_size} * {training.accumulate}), so that epochs have whole steps"
         )
     return settings
 
@@ -138,13 +139,13 @@ def _typed(cls: type, section: Any, where: str) -> dict[str, Any]:
     if section is None:
         return {}
     if not isinstance(section, Mapping):
-        raise ConfigError(f"{where}: expected settings, found a {type(section).__name__}")
+        raise ConfigError(f"{where}: is a {type(section).__name__}: must be a section of settings")
     hints = get_type_hints(cls)
     known = [f.name for f in fields(cls)]
     out: dict[str, Any] = {}
     for key, value in section.items():
         if key not in known:
-            raise ConfigError(f"{where}.{str(key)[:40]} is not known: expected {', '.join(known)}")
+            raise ConfigError(f"{where}.{str(key)[:40]} is unknown: expected {', '.join(known)}")
         out[key] = _as(hints[key], value, f"{where}.{key}")
     return out
 
@@ -165,16 +166,16 @@ def _as(kind: Any, value: Any, where: str) -> Any:
     else:
         good = False
     if not good:
-        raise ConfigError(f"{where} is {str(value)[:40]!r}: expected {_name(kind)}")
+        raise ConfigError(f"{where} is {str(value)[:40]!r}: must be {_name(kind)}")
     return kind(value)
 
 
 def _name(kind: Any) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}.get(kind, "a list")
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(kind, "a list")
 
 
 def _require_positive(settings: object, section: str, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if not 0 < value < 1e9:
-            raise ConfigError(f"{section}.{name} is {value}: expected a positive number")
+            raise ConfigError(f"{section}.{name} is {value}: must be a positive number")

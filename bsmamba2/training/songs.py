@@ -1,4 +1,4 @@
-"""Songs with known stems on a disk: which there are, and where each stem is salient.
+"""Songs with known stems on disk, and the salient windows of each stem.
 
 Layouts: MUSDB18-HQ (`train/<song>/{vocals,drums,bass,other}.wav`) and any folder of `<song>/<stem>.{wav,flac,ogg}`.
 """
@@ -19,11 +19,11 @@ from bsmamba2.errors import DataError
 from bsmamba2.training.activity import salient_starts
 
 SUFFIXES = (".wav", ".flac", ".ogg")
-ACCOMPANIMENT = "accompaniment"  # where a song has no file of this name, the sum of all its stems but the vocals
+ACCOMPANIMENT = "accompaniment"  # without a file of this name: the sum of all stems except the vocals
 NOT_STEMS = ("mixture",)
 LAYOUT = "--data must hold train/<song>/ and valid/<song>/, each with a file per stem, such as train/song/vocals.wav"
 
-# The 14 songs of MUSDB18's `train` that validate, by musdb's own list.
+# The 14 validation songs in MUSDB18's `train`, as in musdb.
 MUSDB_VALID = (
     "Actions - One Minute Smile",
     "Clara Berry And Wooldog - Waltz For My Victims",
@@ -44,13 +44,13 @@ MUSDB_VALID = (
 
 @dataclass(frozen=True)
 class Stem:
-    """The files whose sum is one stem of a song. All have the same length and rate."""
+    """The files whose sum is one stem of a song. All have the same sample rate; `samples` is the shortest length."""
 
     files: tuple[Path, ...]
     samples: int
 
     def read(self, start: int, samples: int, channels: int) -> NDArray[np.float32]:
-        """[channels, samples] from sample `start` on. Raises DataError."""
+        """[channels, samples] from sample `start` on, zero-padded. Raises DataError."""
         out = np.zeros((channels, samples), np.float32)
         for path in self.files:
             try:
@@ -68,7 +68,7 @@ class Song:
 
 
 def find_songs(folder: Path, stems: Sequence[str], sample_rate: int) -> list[Song]:
-    """The songs in `folder`, by name, each with all of `stems`. Raises DataError on the first that lacks one."""
+    """The songs in `folder`, by name, each with all of `stems`. Raises DataError for the first song that lacks one."""
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder: {LAYOUT}")
     songs = [_song(child, stems, sample_rate) for child in sorted(folder.iterdir()) if child.is_dir()]
@@ -78,10 +78,10 @@ def find_songs(folder: Path, stems: Sequence[str], sample_rate: int) -> list[Son
 
 
 def training_songs(root: Path, stems: Sequence[str], sample_rate: int) -> tuple[list[Song], list[Song]]:
-    """Songs to train on and songs to validate on, of a folder with `train` and, where it has one, `valid`.
+    """Training songs and validation songs of a folder with `train` and optionally `valid`.
 
-    Without `valid` the 14 songs of musdb's list are taken out of `train`: MUSDB18-HQ's 100 become 86 and 14. Other
-    folders without `valid` have no songs to validate on. Raises DataError.
+    Without `valid`, musdb's 14 validation songs are taken out of `train`: MUSDB18-HQ's 100 songs become 86 and 14.
+    Other folders without `valid` have no validation songs. Raises DataError.
     """
     songs = find_songs(root / "train", stems, sample_rate)
     if (root / "valid").is_dir():
@@ -126,14 +126,14 @@ def _common_length(files: Iterable[Path], sample_rate: int) -> int:
 
 @dataclass(frozen=True)
 class Salient:
-    """Where a stem may be drawn from."""
+    """The windows of a stem that may be drawn."""
 
     stem: Stem
     starts: tuple[int, ...]
 
 
 def find_salient(stems: Sequence[Stem], window: int, channels: int, cache: Path | None = None) -> list[Salient]:
-    """The salient windows of each stem; stems without one are left out. `cache` remembers them between runs."""
+    """The salient windows of each stem; stems without any are left out. They are stored in the file `cache`."""
     known = _read_cache(cache)
     keys = [_key(stem, window, channels) for stem in stems]
 
@@ -142,7 +142,7 @@ def find_salient(stems: Sequence[Stem], window: int, channels: int, cache: Path 
             return known[key]
         return [int(start) for start in salient_starts(stem.read(0, stem.samples, channels), window)]
 
-    with ThreadPoolExecutor(max_workers=2) as pool:  # a whole stem at a time is in memory
+    with ThreadPoolExecutor(max_workers=2) as pool:  # each thread holds a whole stem in memory
         starts = list(pool.map(starts_of, stems, keys))
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def find_salient(stems: Sequence[Stem], window: int, channels: int, cache: Path 
 
 
 def _key(stem: Stem, window: int, channels: int) -> str:
-    """What the windows depend on: a file that changes is looked at again."""
+    """Everything that the windows depend on, so that a changed file is analysed again."""
     files = [f"{path.resolve()}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in stem.files]
     return "|".join([*files, str(window), str(channels)])
 

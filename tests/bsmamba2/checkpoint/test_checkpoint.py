@@ -37,7 +37,7 @@ def test_a_plain_state_dict_tells_its_own_sizes(tmp_path, name):
         if field not in unused:
             assert getattr(checkpoint.config, field) == getattr(expected, field), field
     assert same(checkpoint.state, golden_data.state(name))
-    assert any("published values taken: sample_rate 44100" in note for note in checkpoint.notes)
+    assert any("published values assumed: sample_rate 44100" in note for note in checkpoint.notes)
     assert not checkpoint.model().training
 
 
@@ -145,7 +145,7 @@ def test_entries_of_the_training_beside_the_network_are_ignored(tmp_path):
     torch.save({"state_dict": state}, tmp_path / "x.ckpt")
     checkpoint = load_checkpoint(tmp_path / "x.ckpt")
     assert same(checkpoint.state, golden_data.state("a"))
-    assert any("516 entries beside the network ignored: ema_model." in note for note in checkpoint.notes)
+    assert any("516 entries besides the network ignored: ema_model." in note for note in checkpoint.notes)
 
 
 def test_odd_but_honest_objects_in_a_lightning_file_are_read(tmp_path, monkeypatch):

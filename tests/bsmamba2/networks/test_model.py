@@ -106,8 +106,8 @@ def test_choosing_a_scan_reaches_every_mixer_or_none():
         ({"dim": "256"}, "dim is '256'"),
         ({"channels": 6}, "expected 1 .mono. or 2 .stereo."),
         ({"stems": ()}, "at least one name"),
-        ({"stems": ("vocals", "vocals")}, "each one once"),
-        ({"bands": (1025, 1)}, "hold 1026 bins, but n_fft 2048 has 1025"),
+        ({"stems": ("vocals", "vocals")}, "each only once"),
+        ({"bands": (1025, 1)}, "have 1026 bins in total, but n_fft 2048 has 1025"),
         ({"bands": (1025, 0)}, "a positive number of bins"),
         ({"headdim": 48}, "not a multiple of headdim 48"),
         ({"kind": "transformer", "dim_head": 7}, "rotary embedding needs an even number"),
@@ -122,7 +122,7 @@ def test_impossible_sizes_are_refused(change, message):
     ("change", "message"),
     [
         ({"n_fft": 2047, "win_length": 2047}, "expected an even n_fft"),
-        ({"win_length": 1024}, "a window of the same length"),
+        ({"win_length": 1024}, "win_length equal to n_fft"),
         ({"hop_length": 2048}, "at most half of n_fft"),
         ({"hop_length": 0}, "positive whole number"),
         ({"window": "hamming"}, "expected 'hann'"),
@@ -137,12 +137,12 @@ def test_impossible_spectrograms_are_refused(change, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"dims": 3}, "config key 'dims' is not known"),
+        ({"dims": 3}, "config key 'dims' is unknown"),
         ({"dim": "3"}, "config key 'dim' is '3': expected int"),
         ({"dim": True}, "config key 'dim' is True"),
         ({"stems": "vocals"}, "config key 'stems'"),
         ({"stft": 3}, "config key 'stft' is 3"),
-        ({"stft": {"hop": 1}}, "config key 'hop' is not known"),
+        ({"stft": {"hop": 1}}, "config key 'hop' is unknown"),
     ],
 )
 def test_unreadable_configurations_are_refused(data, message):

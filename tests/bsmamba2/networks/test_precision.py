@@ -81,5 +81,5 @@ def test_activations_of_ten_thousand_stay_finite(precision):
 
 
 def test_unknown_precisions_are_refused():
-    with pytest.raises(ConfigError, match="precision 'int8': expected one of fp32, fp16, bf16"):
+    with pytest.raises(ConfigError, match="precision 'int8': must be one of fp32, fp16, bf16"):
         to_precision(golden_data.network("a"), "int8")

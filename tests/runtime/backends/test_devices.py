@@ -63,7 +63,7 @@ def test_auto_says_so_when_a_gpu_provider_does_not_start(onnxruntime):
     assert backend.name == "onnxruntime 1.0, CPU"
     assert len(backend.notes) == 1
     assert backend.notes[0].startswith("running on the CPU, because the GPU cannot be used: ")
-    assert "CUDAExecutionProvider did not start (ONNX Runtime took CPUExecutionProvider)" in backend.notes[0]
+    assert "CUDAExecutionProvider did not start (ONNX Runtime used CPUExecutionProvider)" in backend.notes[0]
 
 
 @pytest.mark.parametrize(("device", "provider"), [("cuda", CUDA), ("tensorrt", TENSORRT)])
