@@ -150,7 +150,7 @@ def export(
     batch = Range(batch_min, batch_min if batch_opt is None else batch_opt, most)
     name = _name(output if output is not None else Path("engines") / checkpoint.path.stem)
 
-    print(f"{ckpt}: {checkpoint.layout}, {checkpoint.weights} weights")
+    print(f"{ckpt}: {checkpoint.layout} checkpoint, {checkpoint.weights} weights")
     for note in checkpoint.notes:
         print(f"  {note}")
     with _reporting(start) as (report, progress):

@@ -26,4 +26,15 @@ def test_every_direct_dependency_is_pinned_for_the_tests():
     assert {name.lower() for name in wanted} - not_installed_here <= pinned
 
 
+def test_what_is_built_against_pytorch_is_installed_apart_from_it():
+    """pip builds mamba-ssm without the PyTorch it needs, unless that is installed before and isolation is off."""
+    extras = dict(re.findall(r"^([a-z-]+) = \[(.*?)\]$", PYPROJECT, re.M | re.S))
+    assert "mamba-ssm" in extras.pop("mamba") and len(extras) > 5
+    assert not any("mamba-ssm" in packages or "[mamba]" in packages for packages in extras.values())
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for command in re.findall(r"pip install [^`\n]*", page.read_text()):
+            if "mamba-ssm" in command or re.search(r"\[[^\]]*\bmamba\b", command):
+                assert "--no-build-isolation" in command and "torch" not in command, (page, command)
+
+
 PYPROJECT = (ROOT / "pyproject.toml").read_text()

@@ -189,8 +189,8 @@ def _kernel(module: str, name: str, x: Tensor) -> Callable[..., Tensor]:
         kernel: Callable[..., Tensor] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ScanError(
-            f"scan 'kernel' needs mamba-ssm and causal-conv1d ({error}): after PyTorch, "
-            "pip install --no-build-isolation 'bsmamba2[mamba]'; or use scan 'chunked'"
+            f"scan 'kernel' needs mamba-ssm and causal-conv1d ({error}): install PyTorch for CUDA, then pip install "
+            "--no-build-isolation mamba-ssm causal-conv1d; or use scan 'chunked'"
         ) from error
     return kernel
 

@@ -86,7 +86,7 @@ def test_kernel_is_refused_off_cuda():
 
 def test_kernel_without_its_packages_names_them():
     on_cuda = SimpleNamespace(is_cuda=True)
-    with pytest.raises(ScanError, match=r"pip install --no-build-isolation 'bsmamba2\[mamba\]'"):
+    with pytest.raises(ScanError, match="pip install --no-build-isolation mamba-ssm"):
         scan._kernel("mamba_ssm_that_is_not_installed", "mamba_chunk_scan_combined", on_cuda)
 
 
