@@ -56,22 +56,26 @@ def nothing(*_: object) -> None:
 
 
 def forms(kind: str) -> dict[str, Callable[[], object]]:
-    """What is left out -> how to leave it out."""
+    """Name of a step -> a context that leaves it out."""
     left_out: dict[str, Callable[[], object]] = {
         "nothing": lambda: patch.object(to_onnx, "fold_dual_path", to_onnx.fold_dual_path),
         "sub-bands of equal width in groups": lambda: patch.object(to_onnx, "group_bands", nothing),
-        "slices: the whole batch at once": lambda: patch.object(to_onnx, "slice_dual_path", nothing),
-        "13 sequences a slice along the bands: 90": lambda: patch.object(sliced, "ALONG_BANDS", 90),
+        "slices (all sequences at once instead)": lambda: patch.object(to_onnx, "slice_dual_path", nothing),
+        "13 sequences per slice along the bands (90 instead)": lambda: patch.object(sliced, "ALONG_BANDS", 90),
     }
     if kind == "mamba2":
         left_out |= {
-            "folding altogether": lambda: patch.object(to_onnx, "fold_dual_path", nothing),
-            "one product for both directions' ends": lambda: patch.object(fold.FoldedBlock, "forward", by_directions),
-            "convolution between transpositions: sum over taps": lambda: patch.object(
+            "any folding": lambda: patch.object(to_onnx, "fold_dual_path", nothing),
+            "one product for the output of both directions": lambda: patch.object(
+                fold.FoldedBlock, "forward", by_directions
+            ),
+            "convolution between transpositions (a sum over taps instead)": lambda: patch.object(
                 fold.FoldedMixer, "_convolved", by_taps
             ),
-            "its weights inside of the Scan": lambda: patch.object(to_onnx, "take_conv_weights_inside", nothing),
-            "decays by one product: running sums": lambda: patch.object(fold, "_between", by_differences),
+            "its weights inside the Scan": lambda: patch.object(to_onnx, "take_conv_weights_inside", nothing),
+            "decays by one product (differences of running sums instead)": lambda: patch.object(
+                fold, "_between", by_differences
+            ),
         }
     return left_out
 
@@ -92,7 +96,7 @@ def main() -> None:
             with leave_out():  # type: ignore[attr-defined]
                 path.write_bytes(to_onnx.to_onnx(model, Range(FRAMES, FRAMES, FRAMES)).SerializeToString())
             made.append(Form(name, path, shape, args.threads))
-        compare(made, args.rounds, "left out")
+        compare(made, args.rounds, "without")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each float32 island of a typed network is worth: waveform SNR against float32 with all of them, and without one.
+"""What each float32 part of a typed network is worth: waveform SNR against float32, with all parts and without one.
 
     python benchmarks/islands.py [--clip SONG.flac] [--ckpt demo]
 
@@ -96,7 +96,7 @@ def without_mask(kind: torch.dtype) -> tuple[object, str, Callable[..., Tensor]]
 
 
 ISLANDS: dict[str, Callable[[torch.dtype], tuple[object, str, Callable[..., Tensor]]]] = {
-    "band split's input norm": without_band_norm,
+    "input norm of the band split": without_band_norm,
     "RMSNorm statistics": without_rms,
     "Mamba2 norm statistics": without_mean_square,
     "gate before the norm": without_gate,
@@ -154,14 +154,14 @@ def main() -> None:
     for precision in ("fp16", "bf16"):
         kind = DTYPES[precision]
         print(f"\n{precision}: waveform SNR in dB, nan: not finite\n")
-        print(f"| without | {' | '.join(cases)} |\n|{' --- |' * (len(cases) + 1)}")
-        rows: dict[str, list[str]] = {name: [] for name in ("(all islands)", *ISLANDS)}
+        print(f"| 16-bit as well | {' | '.join(cases)} |\n|{' --- |' * (len(cases) + 1)}")
+        rows: dict[str, list[str]] = {name: [] for name in ("(none)", *ISLANDS)}
         for network, waves in cases.values():
             mixture = STFT.forward(waves)
             reference = wave(network, mixture)
             typed = copy.deepcopy(network)
             to_precision(typed, precision)
-            rows["(all islands)"].append(f"{snr(wave(typed, mixture), reference):.1f}")
+            rows["(none)"].append(f"{snr(wave(typed, mixture), reference):.1f}")
             for name, island in ISLANDS.items():
                 with patched(*island(kind)):
                     rows[name].append(f"{snr(wave(typed, mixture), reference):.1f}")

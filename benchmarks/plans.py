@@ -64,9 +64,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["fp32", "fp16", "bf16"])
     parser.add_argument("--scan", nargs="+", default=["chunked"])
     args = parser.parse_args()
-    print(
-        "| network | precision | scan | nodes | traced, s | built, s | builder's peak, GB | plan, MB | plan / weights |"
-    )
+    print("| network | precision | scan | nodes | tracing, s | building, s | peak, GB | plan, MB | plan / weights |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for kind in args.kind:
         for precision in args.precision:
