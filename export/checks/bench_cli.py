@@ -46,7 +46,7 @@ REPORT = "Write an HTML report with plots, as one self-contained file."
 
 @app.command()
 def bench(
-    engines: Annotated[list[Path], typer.Argument(metavar="ENGINE...", help=ENGINES)],
+    engines: Annotated[list[Path], typer.Argument(metavar="ENGINE", help=ENGINES)],
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")

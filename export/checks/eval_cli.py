@@ -44,7 +44,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="ENGINE|CKPT...", help=MODELS)],
+    models: Annotated[list[str], typer.Argument(metavar="ENGINE|CKPT", help=MODELS)],
     data: Annotated[Path, typer.Option(metavar="DIR", help=DATA)],
     subset: Annotated[
         str | None, typer.Option(metavar="train|valid|test", help="Subset to use.", show_default="test, if present")
@@ -143,12 +143,12 @@ def _judged(
         for length in sorted({own[model.name], *lengths}):
             separator = model.separator(overlap, length)
             with song_progress(f"{label}: {model.name}, {length:g} s", samples, truth.sample_rate) as update:
-                progress = partial(_told, update, samples)
+                progress = partial(_show_chunks, update, samples)
                 judged += judge(model.name, length, separator, track, truth, progress)
     return judged
 
 
-def _told(update: Callable[[int], None], samples: int, done: int, chunks: int) -> None:
+def _show_chunks(update: Callable[[int], None], samples: int, done: int, chunks: int) -> None:
     """Report chunks done as samples of the song."""
     update(samples * done // chunks)
 

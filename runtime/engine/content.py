@@ -1,4 +1,4 @@
-"""What a file given as an engine really is: looked at where it does not match its manifest, or has none."""
+"""What kind of file was given as an engine: used if it does not match its manifest, or has none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 HEAD = 1024  # bytes that are looked at
 EXPECTED = "expected NAME.onnx or NAME.plan, written by bsm-export"
 PRINTABLE = bytes(range(32, 127)) + b"\t\r\n\f"
-# Bytes by which sound files are told, by their offset: FLAC, Ogg, MP3, CAF, AU, Matroska; MP4; WAV, AVI, AIFF.
+# Signatures of sound and video files, by offset: FLAC, Ogg, MP3, CAF, AU, Matroska; MP4; WAV, AVI, AIFF.
 SOUND = {
     0: (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"caff", b".snd", b"\x1aE\xdf\xa3"),
     4: (b"ftyp",),
@@ -18,7 +18,7 @@ SOUND = {
 
 
 def what_instead(path: Path) -> str | None:
-    """What a file is that cannot be an engine, and what to do about it; None where it may be one. Raises OSError."""
+    """A description and a remedy for a file that cannot be an engine; None if it may be one. Raises OSError."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -30,7 +30,7 @@ def what_instead(path: Path) -> str | None:
         return "is a web page: download the file itself, not the page that shows it"
     if any(head[offset:].startswith(signs) for offset, signs in SOUND.items()):
         return f"is a sound or video file, not an engine: {EXPECTED}"
-    is_torch = head.startswith(b"PK") and _holds(path, "data.pkl")
+    is_torch = head.startswith(b"PK") and (b"data.pkl" in head or _holds(path, "data.pkl"))
     if is_torch or head.startswith(b"\x80") or (head[8:9] == b"{" and b"\0" in head[:8]):  # a pickle, safetensors
         return f"is a checkpoint, not an engine: bsm-export --ckpt {path} makes one"
     if head.startswith((b"PK", b"\x93NUMPY")):
@@ -51,9 +51,9 @@ def _holds(path: Path, end: str) -> bool:
 
 
 def mismatch(engine: Path, manifest: str, size_stated: int, key: str, copy: str) -> str:
-    """Why `engine` is not the file that the `manifest` of that name describes, as far as can be told.
+    """The most likely reason why `engine` is not the file that the file `manifest` describes.
 
-    `copy` is what an ONNX file of that manifest carries under `key`. Raises OSError.
+    `copy` is the copy that an ONNX file of that manifest contains under `key`. Raises OSError.
     """
     size = engine.stat().st_size
     sizes = f"has {size} bytes, {manifest} says {size_stated}"
@@ -77,7 +77,7 @@ def is_onnx(path: Path) -> bool:
 
 
 def onnx_metadata(path: Path, key: str) -> str | None:
-    """The value of `key` in the metadata_props of an ONNX file, which stand behind the graph; None without it.
+    """The value of `key` in the metadata_props of an ONNX file, which follow the graph; None without it.
 
     Reads without parsing the graph. Raises OSError.
     """

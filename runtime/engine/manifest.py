@@ -274,7 +274,7 @@ def _check(m: Manifest, where: str) -> None:
         "model.depth is from 1 to 128": 1 <= m.model.depth <= 128,
         "model.stems are distinct names": 0 < stems == len(set(m.stems)) and all(map(_is_name, m.model.stems)),
         "model.bands add up to the bins of the STFT": sum(m.model.bands) == bins and min(m.model.bands) > 0,
-        "stft is a centred, reflected STFT with a Hann window as long as n_fft": (
+        "stft is centred, with reflect padding and a Hann window of n_fft samples": (
             (m.stft.window, m.stft.center, m.stft.pad_mode) == ("hann", True, "reflect")
             and m.stft.win_length == m.stft.n_fft
         ),
@@ -284,11 +284,11 @@ def _check(m: Manifest, where: str) -> None:
         "frames are a range": 1 <= m.frames.min <= m.frames.opt <= m.frames.max <= 1_000_000,
         "a chunk is longer than n_fft / 2": m.chunk_samples > m.stft.n_fft // 2,
         "batch is a range": 1 <= m.batch.min <= m.batch.opt <= m.batch.max <= 4096,
-        "input is the contract's": m.input == Tensor(INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
-        "output is the contract's": (
+        "input is that of every engine": m.input == Tensor(INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
+        "output is that of every engine": (
             m.output == Tensor(OUTPUT_NAME, "float32", ["batch", stems, frames, bins, channels, 2])
         ),
-        "probes are none or the contract's": (
+        "probes are none or those of bsm-export --probe": (
             not m.probes or (m.model.depth <= 128 and m.probes == probe_tensors(m.model, frames))
         ),
         "parity is within its tolerance": 0 <= m.parity.max_error <= m.parity.tolerance < 1 and m.parity.rms_error >= 0,
