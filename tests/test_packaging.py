@@ -38,3 +38,9 @@ def test_what_is_built_against_pytorch_is_installed_apart_from_it():
 
 
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """They are imported by their base names: two of one name would be taken for each other."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 
 import numpy as np
@@ -228,7 +227,7 @@ def test_layer_ii_is_what_ffmpeg_decodes(tmp_path, rate):
         assert samples.shape[1] >= 120_000 and notes == []
 
 
-@pytest.mark.skipif(None in map(shutil.which, ("ffmpeg", "twolame")), reason="needs ffmpeg and twolame")
+@pytest.mark.needs("ffmpeg", "twolame")
 def test_layer_ii_of_variable_bit_rate(tmp_path):
     quiet_start = np.concatenate([np.zeros((100_000, 2)), NOISE])
     for audio in (quiet_start, quiet_start[::-1]):
