@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.audio.inspection import Inspection
+from runtime.audio.inspection import Inspection, Part, UnreadableError
 from runtime.audio.sndfile import Samples, SndfileSource
 from runtime.dsp.resampling import Resampler, resampled_length
 from runtime.errors import AudioError
@@ -21,7 +21,7 @@ class ChainSource:
 
     def __init__(self, path: Path, inspection: Inspection) -> None:
         self._path, self._parts, self.notes = path, inspection.parts, list(inspection.notes)
-        with_first = SndfileSource(path, self._parts[0])
+        with_first = self._open(self._parts[0])
         self.sample_rate, self.channels = with_first.sample_rate, with_first.channels
         self.form, self.tags, self.channel_mask = with_first.form, with_first.tags, with_first.channel_mask
         with_first.close()
@@ -30,13 +30,22 @@ class ChainSource:
         self._blocks = self._read()
         self._rest: Samples = np.zeros((0, self.channels), np.float32)
 
+    def _open(self, part: Part) -> SndfileSource:
+        try:
+            return SndfileSource(self._path, part)
+        except UnreadableError as error:  # ffmpeg would read the first stream only
+            raise AudioError(
+                f"{self._path}: a chain of {len(self._parts)} streams, of which libsndfile cannot read one ({error}): "
+                "separate them first, for example with oggz-chop or ffmpeg"
+            ) from error
+
     def _count(self) -> int | None:
         """The length of the song; None where it takes too long to look it up."""
         if len(self._parts) > MOST_COUNTED:
             return None
         samples, others = 0, set()
         for part in self._parts:
-            source = SndfileSource(self._path, part)
+            source = self._open(part)
             try:
                 if source.samples is None:
                     return None
@@ -53,7 +62,7 @@ class ChainSource:
 
     def _read(self) -> Generator[Samples, None, None]:
         for part in self._parts:
-            source = SndfileSource(self._path, part)
+            source = self._open(part)
             try:
                 yield from self._converted(source)
                 self.notes += source.notes

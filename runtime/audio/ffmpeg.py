@@ -22,7 +22,9 @@ from runtime.errors import AudioError
 
 STALL_SECONDS = 60  # without a sample: ffmpeg hangs
 LONGEST_LACK = 0.5  # s that a song may end before the length it declares: containers round, encoders pad
+NOTED_LACK = 0.1  # s of which the user is told
 LATE = 0.05  # s between the start of a file and that of its sound, of which the user is told
+CORRUPT = b"corrupt"  # a word in complaints about packets that are not whole
 BROKEN_OFF = (b"ended prematurely", b"partial file")  # complaints at a missing end that ffmpeg takes for the end
 PIECE = 1 << 18  # bytes read from ffmpeg at a time
 PIECES = 8  # read ahead
@@ -47,6 +49,12 @@ class FfmpegSource:
         self.form, self.tags = found.form, found.tags
         if found.start > LATE:
             self.notes.append(f"its sound starts {found.start:.2f} s after its picture: the stems start with the sound")
+        if found.streams > 1:
+            self.notes.append(f"it has {found.streams} streams of sound: the first is separated")
+        if found.container == "mp3":
+            self.notes.append(
+                f"its MPEG audio frames cannot be followed from its start to its end ({before}): a part may be missing"
+            )
         self._dtype = np.dtype("<f8" if self.form.dtype == "float64" else "<f4")
         self._done = 0  # samples
         self._rest = b""
@@ -127,25 +135,30 @@ class FfmpegSource:
         reason = last_line(complaints, self._path) or (f"exit code {code}" if code else "")
         done, declared = self._done / self.sample_rate, self._probed.of_sound or self._probed.of_file
         stopped = code != 0 or any(word in complaints for word in BROKEN_OFF)
-        if not stopped and (declared is None or done >= declared - LONGEST_LACK):
+        if not stopped and (declared is None or done >= declared - NOTED_LACK):
             return
-        found = packets(self._path)
+        found, whole = packets(self._path), self._probed.of_file
         why = f" (ffmpeg: {reason})" if reason else ""
-        whole = self._probed.of_file
-        if not self._done and (found is None or whole is None or found.file >= whole - LONGEST_LACK):
+        if found is not None:
+            absent, lost = (0.0 if whole is None else whole - found.file), found.sound - done
+        else:
+            absent, lost = float("inf") if stopped or declared is None else declared - done, 0.0
+        if not self._done and CORRUPT not in complaints and (found is None or absent <= LONGEST_LACK):
             raise AudioError(self._undecoded(reason))
-        if found is None or (whole is not None and found.file < whole - LONGEST_LACK):
+        if absent > LONGEST_LACK:
             raise AudioError(
                 f"{self._path}: the file is incomplete or damaged: it declares {whole or declared or 0:.1f} s, and "
                 f"{done:.1f} s of sound can be decoded{why}: get the complete file"
             )
-        if done < found.sound - LONGEST_LACK:
+        if lost > LONGEST_LACK:
             raise AudioError(
-                f"{self._path}: the file is damaged: {done:.1f} s of {found.sound:.1f} s can be decoded{why}: get the "
+                f"{self._path}: the file is damaged: {done:.1f} s of {done + lost:.1f} s can be decoded{why}: get the "
                 "complete file, or repair it"
             )
         if stopped:
             self.notes.append(f"its end is damaged or missing{why}: {done:.2f} s of sound were read")
+        elif max(lost, absent if self._probed.alone else 0.0) > NOTED_LACK:  # a picture's last packet has no length
+            self.notes.append(f"it declares {declared:.2f} s, and {done:.2f} s of sound were read")
 
     def _undecoded(self, reason: str) -> str:
         codec = f"{self._probed.codec} of {self._probed.bits} bits" if self._probed.bits else self._probed.codec

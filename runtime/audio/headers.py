@@ -7,9 +7,11 @@ ones and from those beyond the end of the file, and gives the bytes of the heade
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from runtime.audio.mpeg_header import behind_tags
 from runtime.audio.view import Window
 
 Order = Literal["little", "big"]
@@ -17,6 +19,7 @@ Order = Literal["little", "big"]
 MOST_CHUNKS = 10_000  # before the samples
 MOST_BEHIND = 1 << 16  # bytes of chunks looked for behind samples without a size
 CHUNKS_BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"smpl", b"ANNO", b"NAME", b"AUTH")
+MORE_SOUND = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"caff", b"data", b"SSND")  # what begins so holds sound
 # Sizes that programs write when they do not know: about 2^31 (sox, gstreamer, mpg123, arecord) and about 2^32 (ffmpeg);
 # in 64 bits the same, about 2^63 and about 2^64. And 0, which needs a look at what follows.
 NOT_KNOWN = {
@@ -37,6 +40,9 @@ class Sound:
     block: int  # of one sample frame, or of one block of a codec such as ADPCM
     changes: dict[int, bytes] = field(default_factory=dict)  # what makes the header true: position -> bytes
     behind: int = 0  # that follow the declared end and are neither chunks nor zeros
+    broken: int = 0  # that the last sample frame lacks, or the last block
+    end: int | None = None  # where libsndfile has to see the end of the file; None where it stops by itself
+    codec: int = 1  # its number in WAV
 
     @property
     def lacks(self) -> int:
@@ -56,6 +62,7 @@ class _Header:
     beside: int = 0  # bytes that it counts besides the samples
     whole_at: int | None = None  # position of the size of the whole file, of the same width
     frames_at: int | None = None  # position of the number of sample frames, of the same width
+    codec: int = 1
     order: Order = "little"
 
 
@@ -83,17 +90,28 @@ def not_known(size: int, width: int) -> bool:
 
 
 def _sound(window: Window, size: int, header: _Header) -> Sound:
-    held = size - header.start
-    whole = _without_chunks(window, header.start, size, header) - header.start
-    whole -= whole % max(1, header.block)
+    start, block = header.start, max(1, header.block)
+    held = size - start
     declared = max(0, header.size - header.beside)
-    behind = _behind(window, header.start + declared, size, header)
+    behind = _behind(window, start + declared, size, header)
+    to_end = _without_chunks(window, start, size, header) - start
+    changes = _changes(header, to_end - to_end % block, size)
+    sound = Sound(start, declared, held, header.block, behind=behind, codec=header.codec)
     if (declared > held and not_known(header.size, header.width)) or (declared == 0 and behind):
-        return Sound(header.start, None, held, header.block, _changes(header, whole, size))
-    broken_block = 0 < declared - held < header.block
-    return Sound(
-        header.start, declared, held, header.block, _changes(header, whole, size) if broken_block else {}, behind
-    )
+        broken = 0 if _padded(window, start + to_end, to_end, block) else -to_end % block
+        return replace(sound, declared=None, changes=changes, behind=0, broken=broken)
+    if 0 < declared - held < block:
+        return replace(sound, changes=changes, broken=-to_end % block)
+    if declared > held and declared in (size, size - 8):  # the header counts itself
+        return replace(sound, changes=changes)
+    if declared <= held and (behind or window.at(0, 4) == b"riff"):  # libsndfile reads the padding of W64 as samples
+        return replace(sound, end=start + declared)
+    return sound
+
+
+def _padded(window: Window, end: int, count: int, block: int) -> bool:
+    """Whether the last of `count` bytes only makes their number even."""
+    return count % 2 == 0 and (count - 1) % block == 0 and window.at(end - 1, 1) == b"\0"
 
 
 def _changes(header: _Header, samples: int, size: int) -> dict[int, bytes]:
@@ -148,7 +166,7 @@ def _chunk(window: Window, at: int, kind: bytes, order: Order) -> int | None:
     """Bytes of the chunk at this position with its header and padding; None if there is none."""
     wide = kind == b"caff"
     head = window.at(at, 12 if wide else 8)
-    if len(head) < (12 if wide else 8) or not _is_name(head[:4]) or head[:4] in (b"RIFF", b"FORM", b"RF64", b"caff"):
+    if len(head) < (12 if wide else 8) or not _is_name(head[:4]) or head[:4] in MORE_SOUND:
         return None
     length = int.from_bytes(head[4:], order)
     return 12 + length if wide else 8 + length + length % 2
@@ -168,12 +186,13 @@ def _wav(window: Window) -> _Header | None:
         return None
     start = chunks[b"data"]
     size = int.from_bytes(window.at(start - 4, 4), order)
+    codec = int.from_bytes(window.at(chunks[b"fmt "], 2), order)
     block = int.from_bytes(window.at(chunks[b"fmt "] + 12, 2), order)
     if size == 0xFFFFFFFF and b"ds64" in chunks:
         at = chunks[b"ds64"]
         size = int.from_bytes(window.at(at + 8, 8), "little")
-        return _Header(start, block, size, at + 8, 8, whole_at=at, frames_at=at + 16)
-    return _Header(start, block, size, start - 4, whole_at=4, order=order)
+        return _Header(start, block, size, at + 8, 8, whole_at=at, frames_at=at + 16, codec=codec)
+    return _Header(start, block, size, start - 4, whole_at=4, order=order, codec=codec)
 
 
 def _aiff(window: Window) -> _Header | None:
@@ -193,20 +212,49 @@ def _aiff(window: Window) -> _Header | None:
 def _chunks(window: Window, position: int, order: Order, last: bytes) -> dict[bytes, int]:
     """Where the contents of chunks begin, by name, as far as the chunk called `last`."""
     chunks: dict[bytes, int] = {}
-    for _ in range(MOST_CHUNKS):
-        name = window.at(position, 4)
-        if position > 12 and not _is_name(name) and _is_name(window.at(position - 1, 4)):
-            position -= 1  # the chunk before has an odd size, and no byte that pads it
-            name = window.at(position, 4)
-        head = window.at(position, 8)
-        if len(head) < 8 or not _is_name(name):
-            break
-        chunks.setdefault(name, position + 8)
-        if name == last:
-            break
-        length = int.from_bytes(head[4:], order)
-        position += 8 + length + length % 2
+    for name, at, _ in _walk(window, position, order, last):
+        chunks.setdefault(name, at + 8)
     return chunks
+
+
+def _walk(window: Window, position: int, order: Order, last: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, position and bytes of the chunks from `position` on, as far as the one called `last`."""
+    for _ in range(MOST_CHUNKS):
+        head = window.at(position, 8)
+        if len(head) < 8 or not _is_name(head[:4]):
+            break
+        length = 8 + int.from_bytes(head[4:], order)
+        behind = position + length
+        if length % 2 and (_begins(window, behind + 1, order, last) or not _begins(window, behind, order, last)):
+            length += 1  # a byte pads it; some programs leave that out
+        yield head[:4], position, length
+        if head[:4] == last:
+            break
+        position += length
+
+
+def _begins(window: Window, at: int, order: Order, last: bytes) -> bool:
+    """Whether a chunk may begin here: it ends within the file, or is the one called `last`."""
+    head = window.at(at, 8)
+    length = int.from_bytes(head[4:], order)
+    return _is_name(head[:4]) and (head[:4] == last or len(window.at(at + 7 + length, 1)) == 1)
+
+
+def sound_pieces(window: Window, size: int) -> list[tuple[int, int]]:
+    """The parts of a file of `size` bytes that libsndfile has to see, in bytes.
+
+    All of it but for WAV and AIFF files with a tag in front, or chunks of an odd size that nothing pads.
+    """
+    start = behind_tags(window, 0)
+    kind = window.at(start, 4)
+    if kind not in (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM"):
+        return [(0, size)]
+    order: Order = "big" if kind in (b"RIFX", b"FORM") else "little"
+    pieces, last = [(start, size)], b"SSND" if kind == b"FORM" else b"data"
+    for name, at, length in _walk(window, start + 12, order, last):
+        if length % 2 and name != last:
+            pieces[-1:] = [(pieces[-1][0], at), (at + length, size)]
+    return pieces
 
 
 def _w64(window: Window) -> _Header | None:

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.audio.chunk_tags import chunk_tags
+from runtime.audio.containers import declared_size, misread
 from runtime.audio.flac import flac_header
-from runtime.audio.headers import find_sound, not_known
+from runtime.audio.headers import Sound, find_sound, sound_pieces
 from runtime.audio.mpeg import MixedError, Mpeg, read_mpeg
-from runtime.audio.ogg import DamagedError, Link, ogg_links
+from runtime.audio.mpeg_header import behind_tags
+from runtime.audio.ogg import PLAYED, DamagedError, Stream, ogg_links
 from runtime.audio.speakers import WAV_ORDER, vorbis_mask
 from runtime.audio.tags import Tags
-from runtime.audio.view import Window
+from runtime.audio.view import View, Window
 from runtime.errors import AudioError
 
-# GUIDs of the header and of the file properties in it.
-ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+SLIP = 8  # bytes that programs miscount in the size of a file
+MPEG_IN_WAV = (0x50, 0x55)  # codec numbers
+DTS = (b"\xfe\x7f\x01\x80", b"\xff\x1f\x00\xe8")  # how it begins, in samples of 16 bits and of 14
+MOST_ZEROS = 1 << 16  # bytes in front of it
 MOST_FLAC_BITS = 24  # that libsndfile decodes
 REPAIR_OGG = "get the complete file; ffmpeg -i FILE -c copy NEW.ogg keeps what can be read"
 
@@ -32,9 +35,8 @@ class UnreadableError(Exception):
 class Part:
     """A part of a file that libsndfile reads at a time: all of it, or one link of an Ogg chain."""
 
-    start: int  # bytes
-    end: int
-    changes: dict[int, bytes] = field(default_factory=dict)  # of the bytes: position -> bytes
+    pieces: list[tuple[int, int]]  # of the file, in bytes, as if nothing were between them
+    changes: dict[int, bytes] = field(default_factory=dict)  # of these bytes: position -> bytes
     promised: bool = True  # the length that libsndfile finds is declared by the file, and less means that it lacks some
     samples: int | None = None  # declared, where libsndfile is not to know
     order: tuple[int, ...] | None = None  # of the channels, to have them as in WAV
@@ -58,17 +60,27 @@ def inspect(path: Path) -> Inspection:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _inspect(path: Path, file: io.FileIO, size: int) -> Inspection:
+def _inspect(path: Path, file: io.RawIOBase, size: int) -> Inspection:
     window = Window(file)
-    if window.at(0, 4) == b"OggS":
-        return _ogg(path, window, size)
-    flac = flac_header(window, size)
+    start = behind_tags(window, 0)
+    if window.at(start, 4) == b"OggS":
+        return _ogg(path, file, window, start, size)
+    flac = _flac(window, [(0, size)])
     if flac is not None:
-        if flac.bits > MOST_FLAC_BITS:
-            raise UnreadableError(f"FLAC of {flac.bits} bits, of which it reads at most {MOST_FLAC_BITS}")
-        # Without a declared length libsndfile reads to the end, whatever the header says.
-        return Inspection([Part(0, flac.end, flac.changes, samples=flac.samples, channel_mask=flac.channel_mask)])
-    _check_container(path, window, size)
+        return Inspection([flac])
+    declared = declared_size(window)
+    if declared > size + SLIP:
+        raise AudioError(
+            f"{path}: the file is incomplete: its header declares {declared} bytes, and it has {size}: get the "
+            "complete file"
+        )
+    reason = misread(window, size)
+    if reason is not None:
+        raise UnreadableError(reason)
+    pieces = sound_pieces(window, size)
+    if pieces != [(0, size)]:
+        view = View(file, pieces)
+        window, size = Window(view), view.rest
     sound = find_sound(window, size)
     if sound is None:
         return _mpeg(path, window, size)
@@ -77,44 +89,54 @@ def _inspect(path: Path, file: io.FileIO, size: int) -> Inspection:
             f"{path}: the file is incomplete: its header declares {sound.declared} bytes of sound, and it holds "
             f"{sound.held}: get the complete file"
         )
+    if window.at(0, 4) == b"RIFF" and (sound.codec in MPEG_IN_WAV or _is_dts(window, sound)):
+        raise UnreadableError("a WAV file with MPEG audio or DTS in it")
+    end = size if sound.end is None else sound.end
+    return Inspection([Part(_first(pieces, end), sound.changes, tags=chunk_tags(window, size))], _notes(sound))
+
+
+def _flac(window: Window, pieces: list[tuple[int, int]]) -> Part | None:
+    """The FLAC file in `window`, which shows these pieces of a file; None for other files."""
+    header = flac_header(window, sum(behind - first for first, behind in pieces))
+    if header is None:
+        return None
+    if header.bits > MOST_FLAC_BITS:
+        raise UnreadableError(f"FLAC of {header.bits} bits, of which it reads at most {MOST_FLAC_BITS}")
+    # Without a declared length libsndfile reads to the end, whatever the header says.
+    mask = header.channel_mask
+    return Part(_first(pieces, header.end), header.changes, samples=header.samples, channel_mask=mask)
+
+
+def _is_dts(window: Window, sound: Sound) -> bool:
+    """Whether the samples are DTS frames, as on a CD: read as they are, they are noise."""
+    return window.at(sound.start, MOST_ZEROS).lstrip(b"\0").startswith(DTS)
+
+
+def _first(pieces: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    """The pieces of the first `count` bytes."""
+    kept = []
+    for first, behind in pieces:
+        kept.append((first, min(behind, first + count)))
+        count -= kept[-1][1] - first
+    return [(first, behind) for first, behind in kept if first < behind]
+
+
+def _notes(sound: Sound) -> list[str]:
     notes = []
-    if sound.lacks:
-        notes.append(f"its last samples are not whole ({_bytes(sound.lacks)} missing) and are left out")
+    if sound.broken:
+        notes.append(f"its last samples are not whole ({_bytes(sound.broken)} missing) and are left out")
+    elif sound.lacks:
+        notes.append(f"its header counts itself as sound ({_bytes(sound.lacks)}): all samples that there are were read")
     if sound.behind:
         notes.append(
             f"{_bytes(sound.behind)} follow the end of the sound that its header declares ({sound.declared} bytes) and "
             "are not read: if they are sound, correct the header first (sox --ignore-length FILE NEW.wav)"
         )
-    end = sound.start + sound.declared if sound.behind and sound.declared is not None else size
-    return Inspection([Part(0, end, sound.changes, tags=chunk_tags(window, size))], notes)
+    return notes
 
 
 def _bytes(count: int) -> str:
     return "1 byte" if count == 1 else f"{count} bytes"
-
-
-def _check_container(path: Path, window: Window, size: int) -> None:
-    """AVI and ASF (WMA, WMV) files declare their size, and old formats hold what libsndfile reads wrongly."""
-    head = window.at(0, 1 << 12)
-    declared = 0
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        declared = 8 + int.from_bytes(head[4:8], "little")
-        declared = 0 if not_known(declared - 8, 4) else declared
-    elif head.startswith(ASF):
-        at = head.find(ASF_FILE)
-        live = at < 0 or head[at + 88 : at + 89] == b"\1"  # broadcast: the fields are not valid
-        declared = 0 if live else int.from_bytes(head[at + 40 : at + 48], "little")
-    if declared > size:
-        raise AudioError(
-            f"{path}: the file is incomplete: its header declares {declared} bytes, and it has {size}: get the "
-            "complete file"
-        )
-    if head.startswith(b"Creative Voice File\x1a"):
-        at = int.from_bytes(head[20:22], "little")
-        if at + 4 + int.from_bytes(head[at + 1 : at + 4], "little") < size - 1:
-            raise UnreadableError("a VOC file of more than one block")
-    if head[:4] == b"FORM" and head[8:12] == b"8SVX" and b"CHAN" in head:
-        raise UnreadableError("a stereo 8SVX file")
 
 
 def _mpeg(path: Path, window: Window, size: int) -> Inspection:
@@ -122,35 +144,41 @@ def _mpeg(path: Path, window: Window, size: int) -> Inspection:
         mpeg = read_mpeg(path, window, size)
     except MixedError as error:
         raise UnreadableError(str(error)) from error
-    return Inspection([Part(0, size, mpeg=mpeg)], [] if mpeg is None else mpeg.notes)
+    return Inspection([Part([(0, size)], mpeg=mpeg)], [] if mpeg is None else mpeg.notes)
 
 
-def _ogg(path: Path, window: Window, size: int) -> Inspection:
+def _ogg(path: Path, file: io.RawIOBase, window: Window, start: int, size: int) -> Inspection:
     try:
-        links, others = ogg_links(window, size)
+        links, others = ogg_links(window, start, size)
     except DamagedError as error:
         raise AudioError(f"{path}: the file is incomplete or damaged: {error}: {REPAIR_OGG}") from error
     if not links:
         raise UnreadableError("an Ogg file without the beginning of a stream")
-    if any(len(link.codecs) > 1 or "other" in link.codecs.values() for link in links):
+    sounds = [[stream for stream in link.values() if stream.codec in PLAYED] for link in links]
+    if not all(sounds) or any(stream.codec not in (*PLAYED, "skeleton") for link in links for stream in link.values()):
         if len(links) > 1:
-            raise AudioError(f"{path}: a chain of {len(links)} Ogg files with video or several streams: separate them")
-        raise UnreadableError("an Ogg file with more than one stream of sound")
-    notes = []
-    if links[-1].open:
+            raise AudioError(
+                f"{path}: a chain of {len(links)} Ogg files with pictures or codecs that libsndfile does not read: "
+                "separate them first, for example with oggz-chop or ffmpeg"
+            )
+        raise UnreadableError("an Ogg file with pictures or a codec that it does not read")
+    notes, streams = [], [streams[0] for streams in sounds]
+    if any(len(streams) > 1 for streams in sounds):
+        notes.append(f"it has {max(map(len, sounds))} streams of sound at a time: the first is separated")
+    if not streams[-1].ended:
         notes.append("its last page is not marked as the last: there may be more in the complete file")
-    lost = sum(link.lost for link in links)
+    lost = sum(stream.lost for stream in streams)
     if lost:
-        notes.append(f"pages are missing at {lost} places: there the sound jumps")
+        notes.append(f"pages are missing at {lost} place{'s' * (lost > 1)}: there the sound jumps")
     if others:
         notes.append(f"{others} bytes in it are no Ogg pages and are left out")
-    parts = [Part(link.start, link.end, promised=False, order=_order(link), channel_mask=_mask(link)) for link in links]
-    return Inspection(parts, notes)
+    return Inspection([_stream(file, stream) for stream in streams], notes)
 
 
-def _order(link: Link) -> tuple[int, ...] | None:
-    return WAV_ORDER.get(link.channels) if link.ordered else None
-
-
-def _mask(link: Link) -> int:
-    return vorbis_mask(link.channels) if link.ordered else 0
+def _stream(file: io.RawIOBase, stream: Stream) -> Part:
+    flac = _flac(Window(View(file, stream.pieces)), stream.pieces) if stream.codec == "flac" else None
+    if flac is not None:
+        return flac
+    order = WAV_ORDER.get(stream.channels) if stream.ordered else None
+    mask = vorbis_mask(stream.channels) if stream.ordered else 0
+    return Part(stream.pieces, promised=False, order=order, channel_mask=mask)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from bisect import bisect_right
-from typing import Any
 
 from runtime.audio.mpeg import Mpeg
 from runtime.audio.view import View
@@ -20,30 +18,8 @@ class FrameFile(View):
     """
 
     def __init__(self, file: io.FileIO, mpeg: Mpeg) -> None:
-        super().__init__(file, 0, SIZE)
         front, last = mpeg.text
-        here = 0
-        self._pieces: list[tuple[int, int, int]] = []  # position here, position in the file, bytes
-        for first, behind in (front, *mpeg.runs):
-            self._pieces.append((here, first, behind - first))
-            here += behind - first
+        super().__init__(file, (front, *mpeg.runs))
+        self._end = SIZE
         self._pieces.append((SIZE - (last[1] - last[0]), last[0], last[1] - last[0]))
-        self._starts = [piece[0] for piece in self._pieces]
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view):
-            here, there, size = self._pieces[bisect_right(self._starts, self._position) - 1]
-            inside = self._position - here
-            try:
-                self._file.seek(there + inside)
-                count = self._file.readinto(view[done : done + max(0, size - inside)])
-            except OSError as error:
-                self.error = error
-                break
-            if not count:
-                break
-            self._position += count
-            done += count
-        return done
+        self._starts.append(self._pieces[-1][0])

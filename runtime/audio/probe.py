@@ -25,17 +25,25 @@ MIN_SCORE = 25  # of 100: below it ffmpeg has guessed by the name
 
 # Containers of sound and video that hold their own samples: no playlists, no lists of pictures, no devices.
 FORMATS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
-    "mp3,mpc,mpc8,mpeg,mpegts,mxf,ogg,rm,shn,tak,truehd,tta,voc,w64,wav,wv"
+    "aac,ac3,adx,aiff,amr,ape,asf,ast,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,iff,loas,matroska,webm,mlp,mmf,"
+    "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,oma,rm,rso,sbc,shn,sox,spdif,swf,tak,truehd,tta,voc,"
+    "w64,wav,wtv,wv,xwma"
 )
 INPUT = ("-protocol_whitelist", "file", "-format_whitelist", FORMATS)
-# Containers without a header for all of the file: what ffprobe says of their length is a guess.
-WITHOUT_LENGTH = ("aac", "ac3", "amr", "dts", "dtshd", "eac3", "loas", "mp3", "mpeg", "mpegts", "truehd")
+# Containers without a header for all of the file, for which ffprobe guesses the length, and AVI, whose programs write
+# wrong ones; it declares its size, too.
+WITHOUT_LENGTH = (
+    *("aac", "ac3", "amr", "avi", "dts", "dtshd", "eac3", "loas", "mlp", "mp3", "mpeg", "mpegts", "sbc", "spdif"),
+    "truehd",
+)
 # Codecs without loss whose samples have the number of bits that ffprobe calls raw.
 EXACT = ("alac", "ape", "flac", "pcm_bluray", "pcm_dvd", "shorten", "tak", "tta", "wavpack")
 PCM = re.compile(r"pcm_[su](8|16|24|32|64)")
 FLOATS = {"flt": "FLOAT", "fltp": "FLOAT", "dbl": "DOUBLE", "dblp": "DOUBLE"}
 INTEGERS = ((8, "PCM_U8"), (16, "PCM_16"), (24, "PCM_24"), (32, "PCM_32"))  # most bits -> a type that holds them
+BY = re.compile(r"^\[.* @ 0x[0-9a-f]+\] ")  # the part of ffmpeg that complains
+# Complaints that come after the one with the reason.
+SAY_NOTHING = ("Invalid data found when processing input", "Invalid argument", "Input/output error")
 TAG_NAMES = {"track": "tracknumber"}  # ffmpeg's name, libsndfile's
 
 
@@ -53,6 +61,9 @@ class Probed:
     start: float  # s from the start of the file to that of its sound
     of_sound: float | None  # s, the length that the file declares of its sound; None where it declares none
     of_file: float | None  # s, of all of its streams together
+    container: str = ""  # ffmpeg's name
+    streams: int = 1  # of sound
+    alone: bool = True  # without pictures and the like
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def file_name(path: Path) -> bytes:
 
 def probe(path: Path) -> Probed:
     """Raises UnreadableError for what ffprobe cannot read."""
-    entries = ["-select_streams", "a:0", "-show_streams", "-show_format"]
+    entries = ["-select_streams", "a", "-show_streams", "-show_format"]
     done = _ffprobe(path, [*entries, "-of", "json"], PROBE_SECONDS)
     try:
         found = json.loads(done.stdout or b"{}")
@@ -103,6 +114,9 @@ def probe(path: Path) -> Probed:
         start=_seconds(stream.get("start_time")) - _seconds(container.get("start_time")),
         of_sound=of_sound,
         of_file=of_file,
+        container=str(container.get("format_name", "")),
+        streams=len(found["streams"]),
+        alone=container.get("nb_streams") == 1,
     )
 
 
@@ -142,9 +156,13 @@ def _ffprobe(path: Path, entries: list[str], seconds: float) -> subprocess.Compl
 
 
 def last_line(complaints: bytes, path: Path) -> str:
-    """The last line of what ffmpeg or ffprobe prints, without the name of the file."""
-    lines = complaints.replace(file_name(path) + b": ", b"").decode(errors="replace").split("\n")
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+    """The last line of what ffmpeg or ffprobe prints that says something, without the name of the file."""
+    text = complaints.replace(file_name(path) + b": ", b"").decode(errors="replace")
+    lines = [BY.sub("", line).strip()[:300] for line in text.split("\n")]
+    if any(line.startswith("Format not on whitelist") for line in lines):
+        return "a format that is not accepted"
+    lines = [line for line in lines if line]
+    return next((line for line in reversed(lines) if line not in SAY_NOTHING), lines[-1] if lines else "")
 
 
 def _declared(stream: dict[str, Any], container: dict[str, Any]) -> tuple[float | None, float | None]:

@@ -109,7 +109,8 @@ class SndfileSource:
         declared = self._part.samples
         if declared is not None and self._done >= declared:
             self._ended = True
-            self.notes.append("what follows the end that its header declares is no sound of it, and is left out")
+            seconds = self._done / self.sample_rate
+            self.notes.append(f"what follows the end that its header declares, after {seconds:.2f} s, is left out")
             return block[:0]
         if self._flac and declared is None and self._view is not None and self._view.rest < NEAR_END:
             self._ended = True
@@ -146,8 +147,8 @@ def _view(file: io.FileIO, part: Part) -> View | None:
     """What libsndfile is to read instead of the whole `file`."""
     if part.mpeg is not None:
         return FrameFile(file, part.mpeg)
-    whole = part.start == 0 and part.end == os.fstat(file.fileno()).st_size and not part.changes
-    return None if whole else View(file, part.start, part.end, part.changes)
+    whole = part.pieces == [(0, os.fstat(file.fileno()).st_size)] and not part.changes
+    return None if whole else View(file, part.pieces, part.changes)
 
 
 def _reason(error: BaseException) -> str:

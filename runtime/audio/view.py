@@ -1,26 +1,36 @@
-"""Part of a file, read as if some of its bytes were others: how libsndfile gets one of several streams, or a header
-whose sizes are true."""
+"""Parts of a file, read as if nothing were between them and some of their bytes were others: how libsndfile gets one of
+several streams, or a header whose sizes are true."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MOST = 1 << 62  # bytes of a file
 
 
 class View(io.RawIOBase):
-    """The bytes from `start` to `end` of `file`, with those in `changes` (position in the file -> bytes) replaced.
+    """Some pieces of `file`, from their first byte to the one behind their last, as if nothing were between them.
 
-    libsndfile reads it from C, where an exception would be lost: the first one is kept in `error`, and the view ends.
+    Those in `changes` (position in the view -> bytes) replace its bytes. libsndfile reads it from C, where an exception
+    would be lost: the first one is kept in `error`, and the view ends.
     """
 
-    def __init__(self, file: io.FileIO, start: int, end: int, changes: Mapping[int, bytes] | None = None) -> None:
+    def __init__(
+        self, file: io.RawIOBase, pieces: Iterable[tuple[int, int]], changes: Mapping[int, bytes] | None = None
+    ) -> None:
         self.error: OSError | None = None
-        self._file, self._start, self._end = file, start, end
+        self._file = file
+        self._pieces: list[tuple[int, int, int]] = []  # position in the view, position in the file, bytes
+        self._end = 0
+        for first, behind in pieces:
+            self._pieces.append((self._end, first, behind - first))
+            self._end += behind - first
+        self._starts = [piece[0] for piece in self._pieces]
         self._changes = dict(changes or {})
-        self._position = start
+        self._position = 0
 
     @property
     def rest(self) -> int:
@@ -34,29 +44,34 @@ class View(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._position - self._start
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: self._start, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
-        self._position = max(self._start, origin + offset)
-        return self.tell()
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self._end - self._position))
-        try:
-            self._file.seek(self._position)
-            data = bytearray(self._file.read(count))
-        except OSError as error:
-            self.error = error
-            return 0
+        begin, done = self._position, 0
+        while done < len(view) and self._position < self._end:
+            here, there, size = self._pieces[bisect_right(self._starts, self._position) - 1]
+            inside = self._position - here
+            try:
+                self._file.seek(there + inside)
+                count = self._file.readinto(view[done : done + max(0, size - inside)])
+            except OSError as error:
+                self.error = error
+                break
+            if not count:
+                break
+            self._position += count
+            done += count
         for at, changed in self._changes.items():
-            first, last = max(at, self._position), min(at + len(changed), self._position + len(data))
+            first, last = max(at, begin), min(at + len(changed), begin + done)
             if first < last:
-                data[first - self._position : last - self._position] = changed[first - at : last - at]
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+                view[first - begin : last - begin] = changed[first - at : last - at]
+        return done
 
 
 class Window:
@@ -64,7 +79,7 @@ class Window:
 
     SIZE = 1 << 20
 
-    def __init__(self, file: io.FileIO) -> None:
+    def __init__(self, file: io.RawIOBase) -> None:
         self._file = file
         self._start, self._bytes = 0, b""
 

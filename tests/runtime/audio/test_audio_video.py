@@ -138,3 +138,63 @@ def test_channels_stay_as_they_are_whatever_speakers_they_are_for(tmp_path, layo
     run_ffmpeg("-i", path, "-c:a", "pcm_s16le", tmp_path / "as.wav")
     expected = soundfile.read(tmp_path / "as.wav", dtype="float32", always_2d=True)[0]
     np.testing.assert_array_equal(read(path)[0].T, expected)
+
+
+@pytest.mark.parametrize("container", ["mkv", "mp4", "avi", "mov"])
+def test_of_several_tracks_the_first_is_read_with_a_note(tmp_path, song, container):
+    soundfile.write(tmp_path / "other.wav", 0.5 * noise(2 * RATE, seed=1), RATE, subtype="PCM_16")
+    path = tmp_path / f"x.{container}"
+    codec = "alac" if container == "mp4" else "pcm_s16le"
+    run_ffmpeg("-i", song, "-i", tmp_path / "other.wav", "-map", "0", "-map", "1", "-c:a", codec, path)
+    audio, notes = read(path)
+    np.testing.assert_array_equal(audio.T, soundfile.read(song, dtype="float32")[0])
+    assert len(notes) == 1 and "2 streams of sound: the first" in notes[0]
+
+
+def test_a_short_lack_is_noted_and_a_long_one_refused(tmp_path):
+    """A WavPack file declares its length, and consists of blocks of half a second."""
+    soundfile.write(tmp_path / "song.wav", noise(4 * RATE), RATE, subtype="PCM_16")
+    run_ffmpeg("-i", tmp_path / "song.wav", "-c:a", "wavpack", tmp_path / "x.wv")
+    content = (tmp_path / "x.wv").read_bytes()
+    starts = [at for at in range(len(content)) if content[at : at + 4] == b"wvpk"]
+    (tmp_path / "x.wv").write_bytes(content[: starts[-1]])
+    audio, notes = read(tmp_path / "x.wv")
+    assert 3.4 * RATE < audio.shape[1] < 3.9 * RATE
+    assert len(notes) == 1 and "declares 4.00 s" in notes[0]
+    (tmp_path / "x.wv").write_bytes(content[: starts[-2]])
+    with pytest.raises(AudioError, match="x.wv: the file is incomplete or damaged: it declares 4.0 s"):
+        read(tmp_path / "x.wv")
+
+
+def test_a_file_that_is_cut_in_its_first_packet_is_not_called_undecodable(tmp_path, song):
+    run_ffmpeg("-i", song, "-c:a", "tta", tmp_path / "x.tta")
+    content = (tmp_path / "x.tta").read_bytes()
+    (tmp_path / "x.tta").write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match=r"x\.tta: the file is (incomplete|damaged).*get the complete file"):
+        read(tmp_path / "x.tta")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.nut", ["-c:a", "pcm_s16le"]),
+        ("x.wtv", ["-c:a", "mp2"]),
+        ("x.mlp", ["-c:a", "mlp", "-strict", "-2"]),
+        ("x.spdif", ["-c:a", "ac3", "-b:a", "256k"]),
+        ("x.swf", ["-c:a", "libmp3lame"]),
+        ("x.ast", []),
+        ("x.adx", []),
+    ],
+)
+def test_formats_that_hold_their_own_sound_are_accepted(tmp_path, song, name, options):
+    run_ffmpeg("-i", song, *options, tmp_path / name)
+    assert RATE <= read(tmp_path / name)[0].shape[1] <= RATE + 4096
+
+
+@pytest.mark.parametrize("front", [bytes(3000), b"part of a frame" * 10])
+def test_mpeg_audio_that_does_not_begin_with_a_frame_is_noted(tmp_path, song, front):
+    run_ffmpeg("-i", song, "-c:a", "libmp3lame", tmp_path / "x.mp3")
+    (tmp_path / "x.mp3").write_bytes(front + (tmp_path / "x.mp3").read_bytes())
+    audio, notes = read(tmp_path / "x.mp3")
+    assert audio.shape[1] >= RATE
+    assert len(notes) == 1 and "a part may be missing" in notes[0]
