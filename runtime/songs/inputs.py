@@ -13,7 +13,10 @@ from runtime.errors import OptionError
 OF_LIBSNDFILE = (
     *("wav", "wave", "w64", "rf64", "flac", "ogg", "oga", "opus", "mp3", "mp2", "aif", "aiff", "aifc", "au", "caf"),
 )
-OF_FFMPEG = ("m4a", "m4b", "mp4", "m4v", "aac", "mov", "mka", "mkv", "webm", "wma", "wv", "ape", "ac3", "3gp", "avi")
+OF_FFMPEG = (
+    *("m4a", "m4b", "mp4", "m4v", "aac", "mov", "mka", "mkv", "webm", "wma", "wmv", "wv", "ape", "ac3", "3gp", "avi"),
+    *("dsf", "dff", "flv", "mxf", "ogv", "spx", "tta"),
+)
 STDIN = Path("-")
 SUFFIXES = frozenset(f".{name}" for name in (*OF_LIBSNDFILE, *OF_FFMPEG))
 
