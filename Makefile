@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+ALL_CORES = OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN)
 IN_PARALLEL = --numprocesses auto --dist worksteal
 
 .PHONY: demo install test test-fast test-gpu test-slow lint clean
@@ -21,11 +22,11 @@ test-fast: $(VENV)/.dev
 
 # With an NVIDIA GPU and what can use it (TensorRT, TensorRT-RTX, onnxruntime-gpu): parity and latency of every engine form.
 test-gpu: $(VENV)/.dev
-	$(BIN)/python -m pytest -m gpu -s
+	$(ALL_CORES) $(BIN)/python -m pytest -m gpu -s
 
 # Full-size networks: minutes and several GB of memory.
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(ALL_CORES) $(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, settings
 LINES = (Path(__file__).parents[1] / ".ci" / "programs.txt").read_text().splitlines()
 PROGRAMS = {line.split()[0] for line in LINES if not line.startswith("#")}
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one a core: more threads would wait for each other far longer than compute
-    os.environ["OMP_NUM_THREADS"] = "1"  # which PyTorch reads when it is imported
+# Read when PyTorch is imported. Other tests and programs want the other cores, and threads that wait for each other on
+# a busy machine make networks this small several times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.set_threshold(100_000)  # of the default, a trace spends an eighth of its time in looking for garbage
 
 # The same examples every time: what fails here fails everywhere, on slow machines too. `--hypothesis-profile=random`

@@ -18,7 +18,7 @@ def run(model: torch.nn.Module, x: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(x)).numpy()
 
 
-@pytest.mark.parametrize("scan", ["chunked", "sequential"])
+@pytest.mark.parametrize("scan", ["chunked", pytest.param("sequential", marks=pytest.mark.seconds)])
 @pytest.mark.parametrize("name", NAMES)
 def test_network(name, scan):
     stft = Stft(2048, 441)

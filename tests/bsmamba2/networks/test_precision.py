@@ -31,8 +31,9 @@ def stems(model: BandSplitSeparator, mixture: np.ndarray) -> np.ndarray:
     return out.numpy()
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-@pytest.mark.parametrize("name", golden_data.NAMES)
+@pytest.mark.parametrize("name", golden_data.CASES)
 def test_snr_against_float32_on_the_golden_networks(name, precision):
     model, mixture = golden_data.network(name), STFT.forward(golden_data.wave_in(name))
     reference = STFT.inverse(stems(model, mixture))

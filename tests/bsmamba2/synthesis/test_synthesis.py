@@ -18,6 +18,7 @@ STEMS = {"vocals", "drums", "bass", "other"}
 
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), seconds=st.floats(0.5, 4), rate=st.sampled_from([8000, 22050, 44100]))
+@pytest.mark.seconds
 def test_any_number_gives_a_song(seed: int, seconds: float, rate: int) -> None:
     song = make_song(seconds, rate, seed)
     assert set(song.stems) == STEMS

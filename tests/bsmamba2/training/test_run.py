@@ -136,6 +136,7 @@ def test_averaged_weights_are_what_their_formula_says(songs: Path, tmp_path: Pat
         torch.testing.assert_close(value, 0.75 * before[name] + 0.25 * after[name], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.seconds
 def test_learning_rate_falls_to_nothing_where_asked(songs: Path, tmp_path: Path) -> None:
     settings = tiny(epochs=2, decay=0.5)  # four steps, the last two fall
     train(settings, [songs], tmp_path, CPU)
