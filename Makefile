@@ -33,12 +33,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# --no-compile: Python compiles what is imported when it is, which is far less than what is installed.
 $(VENV)/.export: pyproject.toml constraints.txt | $(VENV)/.made
-	$(BIN)/pip install --quiet --editable ".[export]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --no-compile --editable ".[export]" --constraint constraints.txt
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(BIN)/pip install --quiet --editable ".[export,dev]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --no-compile --editable ".[export,dev]" --constraint constraints.txt
 	touch $@
 
 # A stamp, written last: a half-made environment is made again.

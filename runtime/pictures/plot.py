@@ -60,7 +60,7 @@ def plot_song(
     figure = draw(title, sketch(song, read), {name: sketch(stem, read) for name, stem in stems.items()})
     png = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in another script is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from ")  # a title in another script is drawn as boxes
         figure.savefig(png, format="png", dpi=120)
     return write_whole(path, png.getvalue(), existing)
 
