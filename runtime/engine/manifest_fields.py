@@ -48,7 +48,7 @@ def _value(kind: Any, value: Any, where: str, key: str) -> Any:
         return {str(name): _value(get_args(kind)[1], item, where, f"{key}.{name}") for name, item in value.items()}
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    elif isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+    elif type(value) is kind:
         return value
     raise ManifestError(f"{where}: key {key} is {_shown(value)}, expected {_named(kind)}: {REMEDY}")
 

@@ -34,7 +34,7 @@ def joined(pieces):
 
 def all_at_once(song, rate, overlap):
     """The vocals of a stereo song as one would compute them with all of it in memory."""
-    wave = soxr.resample(song.T, rate, 44100, quality="VHQ").T if rate != 44100 else song
+    wave = soxr.resample(song.T.copy(), rate, 44100, quality="VHQ").T if rate != 44100 else song
     step = round(CHUNK * (1 - overlap))
     starts = [0]
     while starts[-1] + CHUNK < wave.shape[1]:
@@ -56,7 +56,7 @@ def all_at_once(song, rate, overlap):
         total[:, here] += weights * vocals
         weight[here] += weights
     vocals = (total / weight)[:, : wave.shape[1]].astype(np.float32)
-    back = soxr.resample(np.ascontiguousarray(vocals.T), 44100, rate, quality="VHQ").T if rate != 44100 else vocals
+    back = soxr.resample(vocals.T.copy(), 44100, rate, quality="VHQ").T if rate != 44100 else vocals
     return np.pad(back, ((0, 0), (0, max(0, song.shape[1] - back.shape[1]))))[:, : song.shape[1]]
 
 
