@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from songs import files, lines, song
 
+pytestmark = pytest.mark.seconds
+
 TESTS = Path(__file__).parents[1]
 # A separator that halves the mixture and takes `sys.argv[1]` seconds for each chunk.
 RUN = """

@@ -20,6 +20,8 @@ from bsmamba2.errors import ConfigError
 from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.scan import SCAN_CHUNK
 
+pytestmark = pytest.mark.seconds
+
 NAMES = list(golden_data.CASES)
 
 

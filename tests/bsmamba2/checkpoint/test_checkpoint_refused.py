@@ -17,6 +17,8 @@ from official_files import msst_yaml
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.errors import BsmambaError, CheckpointError, ConfigError
 
+pytestmark = pytest.mark.seconds
+
 
 class Malicious:
     def __init__(self, marker):

@@ -14,6 +14,8 @@ from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.precision import DTYPES, to_precision
 from runtime.dsp.stft import Stft
 
+pytestmark = pytest.mark.seconds
+
 STFT = Stft(2048, 441)
 LEAST_SNR = {"fp16": 55.0, "bf16": 38.0}  # dB of the waveform against float32; measured: 56.9 and 38.9 at the least
 

@@ -18,6 +18,8 @@ from runtime.audio import form_for, open_song
 from runtime.audio import probe as probe_module
 from runtime.errors import AudioError
 
+pytestmark = pytest.mark.seconds
+
 with_ffmpeg = pytest.mark.needs("ffmpeg", "ffprobe")
 
 RATE = 44100

@@ -17,6 +17,8 @@ from runtime.audio import open_song
 from runtime.audio import reader as reader_module
 from runtime.errors import AudioError
 
+pytestmark = pytest.mark.seconds
+
 SECONDS = 10  # for one file, at most
 SAMPLES = 20000
 FORMS = {

@@ -13,6 +13,8 @@ from tensorrt_double import CudaGraphStrategy
 from runtime import EngineError, NumericsError, open_separator
 from runtime.engine.manifest import Range
 
+pytestmark = pytest.mark.seconds
+
 
 def test_runs_chunk_after_chunk_and_gives_everything_back(setup):
     with setup.open() as backend:

@@ -11,6 +11,8 @@ from scripted import WORK, Scripted
 from runtime.bench.measure import Entry, measure
 from runtime.bench.worker import ContenderError, Worker, peak_memory
 
+pytestmark = pytest.mark.seconds
+
 
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that has ended and waits for its parent does not."""

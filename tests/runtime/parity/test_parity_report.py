@@ -16,6 +16,8 @@ from runtime.parity.replay import replay
 from runtime.parity.report import Comparison, as_html, as_text
 from runtime.parity.sdr_change import SdrChange
 
+pytestmark = pytest.mark.seconds
+
 MANIFEST = Manifest.from_json(json.dumps(manifest_data(stems=("vocals", "drums"))), "a test")
 REFERENCE = reference_for(MANIFEST)
 SDR = [SdrChange("vocals", "fp32", 0.5, 7.0, 7.001), SdrChange("drums", "fp32", 0.5, None, 5.0)]
