@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from bsmamba2.networks.model import BandSplitSeparator
 from export.graph.to_onnx import to_onnx
-from runtime.engine.manifest import Range
 
 
 @contextmanager
@@ -26,15 +26,10 @@ def locked(path: Path) -> Iterator[None]:
 def traced_once(folder: Path) -> Callable[..., onnx.ModelProto]:
     """`to_onnx` that keeps its graphs in `folder`: by network, weights and form, all that a graph depends on."""
 
-    def to_onnx_once(
-        model: BandSplitSeparator,
-        frames: Range,
-        precision: str = "fp32",
-        scan: str = "chunked",
-        target: str = "cpu",
-        probes: Sequence[str] = (),
-    ) -> onnx.ModelProto:
-        form = (frames, precision, scan, target, list(probes))
+    def to_onnx_once(*args: Any, **options: Any) -> onnx.ModelProto:
+        given = signature(to_onnx).bind(*args, **options)
+        given.apply_defaults()
+        model, *form = given.args
         key = hashlib.sha256(repr((model.config, form)).encode())
         for name, value in model.state_dict().items():
             key.update(name.encode() + value.numpy().tobytes())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime.audio.flac import syncsafe
+from runtime.audio.headers import Order, Sound, walk_chunks
+from runtime.audio.tag_blocks import syncsafe
 from runtime.audio.tags import Tags, kept
 from runtime.audio.view import Window
 
-MOST_CHUNKS = 1000
+CHUNK_HEADER = 8  # bytes
+LITTLE: Order = "little"
+BIG: Order = "big"
 MOST_BYTES = 1 << 20  # of a chunk of words; one with pictures may be longer, and its words come first
 INFO = {b"IPRT": "tracknumber"}
 # Names of ID3v2.2, and of 2.3 and 2.4.
@@ -21,35 +24,31 @@ ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")
 ID3_HEADER = 10  # bytes
 
 
-def chunk_tags(window: Window, size: int) -> Tags:
-    """The words in the file of `size` bytes; none for other formats."""
+def chunk_tags(window: Window, sound: Sound) -> Tags:
+    """The words in chunks before and behind the samples of a file; none for formats without such chunks."""
     found: dict[str, str] = {}
-    for name, position, length in _chunks(window, size):
+    for name, position, length in _chunks(window, sound):
+        content = position + CHUNK_HEADER
         if name in (b"id3 ", b"ID3 "):
-            found |= _id3(window.at(position, min(length, MOST_BYTES)))
-        elif name == b"LIST" and window.at(position, 4) == b"INFO":
-            found = {**_info(window, position + 4, position + length), **found}
+            found |= _id3(window.at(content, min(length - CHUNK_HEADER, MOST_BYTES)))
+        elif name == b"LIST" and window.at(content, 4) == b"INFO":
+            found = {**_info(window, content + 4, position + length), **found}
     return kept(found)
 
 
-def _chunks(window: Window, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, position and length of what each chunk holds."""
+def _chunks(window: Window, sound: Sound) -> Iterator[tuple[bytes, int, int]]:
+    """As `walk_chunks`, of the whole file."""
     head = window.at(0, 12)
-    wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
-    if not wav and not (head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")):
+    if head[:4] == b"FORM":
+        order, samples = BIG, b"SSND"
+    elif head[:4] in (b"RIFF", b"RF64", b"BW64"):
+        order, samples = LITTLE, b"data"
+    else:
         return
-    position, of_data = 12, 0
-    for _ in range(MOST_CHUNKS):
-        head = window.at(position, 8)
-        if len(head) < 8 or position > size:
-            return
-        name, length = head[:4], int.from_bytes(head[4:], "little" if wav else "big")
-        if name == b"ds64":
-            of_data = int.from_bytes(window.at(position + 16, 8), "little")
-        if name == b"data" and length == 0xFFFFFFFF:
-            length = of_data
-        yield name, position + 8, length
-        position += 8 + length + length % 2
+    yield from walk_chunks(window, 12, order, samples)
+    if sound.declared is not None:
+        end = sound.start + sound.declared
+        yield from walk_chunks(window, end + end % 2, order)
 
 
 def _info(window: Window, position: int, end: int) -> dict[str, str]:

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.audio.inspection import UnreadableError
+from runtime.audio.mpeg import LONGEST_LACK  # containers, too, round lengths, and encoders pad
 from runtime.audio.probe import INPUT, file_name, last_line, packets, probe
 from runtime.errors import AudioError
 
 STALL_SECONDS = 60  # without a sample: ffmpeg hangs
-LONGEST_LACK = 0.5  # s that a song may end before the length it declares: containers round, encoders pad
 NOTED_LACK = 0.1  # s of which the user is told
 LATE = 0.05  # s between the start of a file and that of its sound, of which the user is told
 CORRUPT = b"corrupt"  # a word in complaints about packets that are not whole

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from runtime.audio.speakers import flac_mask
+from runtime.audio.tag_blocks import before_padding, behind_tags
 from runtime.audio.view import Window
 
-ID3_HEADER = 10  # bytes
 VORBIS_COMMENT = 4  # type of a block of metadata
 CHANNEL_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9a-f]{1,8})", re.IGNORECASE)
 
@@ -24,10 +24,7 @@ class FlacHeader:
 
 def flac_header(window: Window, size: int) -> FlacHeader | None:
     """The header of the FLAC file of `size` bytes in `window`, perhaps behind an ID3 tag; None for other files."""
-    start = 0
-    head = window.at(0, ID3_HEADER)
-    if head[:3] == b"ID3":
-        start = ID3_HEADER + syncsafe(head[6:10])
+    start = behind_tags(window, 0)
     head = window.at(start, 26)
     if len(head) < 26 or head[:4] != b"fLaC" or head[4] & 0x7F != 0:
         return None
@@ -37,7 +34,7 @@ def flac_header(window: Window, size: int) -> FlacHeader | None:
     bits = (packed >> 36 & 0x1F) + 1
     mask = _channel_mask(window, start + 4) or flac_mask((packed >> 41 & 7) + 1)
     return FlacHeader(
-        samples or None, bits, mask, _end(window, size), {start + 18: (packed - samples).to_bytes(8, "big")}
+        samples or None, bits, mask, before_padding(window, size), {start + 18: (packed - samples).to_bytes(8, "big")}
     )
 
 
@@ -52,25 +49,3 @@ def _channel_mask(window: Window, position: int) -> int:
             break
         position += 4 + length
     return 0
-
-
-def _end(window: Window, size: int) -> int:
-    """Where the file ends without the tags and zeros that programs put behind any file."""
-    while True:
-        tail = window.at(max(0, size - 128), 128)
-        if tail[:3] == b"TAG":  # ID3v1
-            size -= 128
-        elif tail[-32:-24] == b"APETAGEX":
-            size -= int.from_bytes(tail[-20:-16], "little") + (32 if tail[-9] & 0x80 else 0)
-        elif len(tail) == 128 and not tail.strip(b"\0"):
-            size -= 128
-        else:
-            return max(0, size)
-
-
-def syncsafe(four: bytes) -> int:
-    """A number of 7 bits a byte, as ID3 writes them."""
-    value = 0
-    for byte in four:
-        value = value << 7 | byte & 0x7F
-    return value

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from runtime.audio.mpeg_header import behind_tags
+from runtime.audio.tag_blocks import all_zeros, behind_tags
 from runtime.audio.view import Window
 
 Order = Literal["little", "big"]
@@ -61,6 +61,7 @@ class _Header:
     width: int = 4  # its bytes
     beside: int = 0  # bytes that it counts besides the samples
     whole_at: int | None = None  # position of the size of the whole file, of the same width
+    not_whole: int = 8  # bytes that it does not count
     frames_at: int | None = None  # position of the number of sample frames, of the same width
     codec: int = 1
     order: Order = "little"
@@ -118,7 +119,7 @@ def _changes(header: _Header, samples: int, size: int) -> dict[int, bytes]:
     """A header for so many bytes of samples in a file of `size` bytes."""
     values = {header.size_at: samples + header.beside}
     if header.whole_at is not None:
-        values[header.whole_at] = size - (0 if header.whole_at == 16 else 8)
+        values[header.whole_at] = size - header.not_whole
     if header.frames_at is not None:
         values[header.frames_at] = samples // max(1, header.block)
     most = (1 << 8 * header.width) - 1
@@ -140,7 +141,7 @@ def _behind(window: Window, position: int, size: int, header: _Header) -> int:
         if at > first:
             position = at
             break
-    return 0 if _zeros(window, position, size) else size - position
+    return 0 if all_zeros(window, position, size) else size - position
 
 
 def _without_chunks(window: Window, start: int, size: int, header: _Header) -> int:
@@ -152,10 +153,6 @@ def _without_chunks(window: Window, start: int, size: int, header: _Header) -> i
         if not _behind(window, end, size, header):
             return end
     return size
-
-
-def _zeros(window: Window, position: int, size: int) -> bool:
-    return not any(window.at(at, min(Window.SIZE, size - at)).strip(b"\0") for at in range(position, size, Window.SIZE))
 
 
 def _is_name(four: bytes) -> bool:
@@ -212,13 +209,13 @@ def _aiff(window: Window) -> _Header | None:
 def _chunks(window: Window, position: int, order: Order, last: bytes) -> dict[bytes, int]:
     """Where the contents of chunks begin, by name, as far as the chunk called `last`."""
     chunks: dict[bytes, int] = {}
-    for name, at, _ in _walk(window, position, order, last):
+    for name, at, _ in walk_chunks(window, position, order, last):
         chunks.setdefault(name, at + 8)
     return chunks
 
 
-def _walk(window: Window, position: int, order: Order, last: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, position and bytes of the chunks from `position` on, as far as the one called `last`."""
+def walk_chunks(window: Window, position: int, order: Order, last: bytes = b"") -> Iterator[tuple[bytes, int, int]]:
+    """Name, position and bytes, with header and padding, of the chunks from `position` on, up to one called `last`."""
     for _ in range(MOST_CHUNKS):
         head = window.at(position, 8)
         if len(head) < 8 or not _is_name(head[:4]):
@@ -251,7 +248,7 @@ def sound_pieces(window: Window, size: int) -> list[tuple[int, int]]:
         return [(0, size)]
     order: Order = "big" if kind in (b"RIFX", b"FORM") else "little"
     pieces, last = [(start, size)], b"SSND" if kind == b"FORM" else b"data"
-    for name, at, length in _walk(window, start + 12, order, last):
+    for name, at, length in walk_chunks(window, start + 12, order, last):
         if length % 2 and name != last:
             pieces[-1:] = [(pieces[-1][0], at), (at + length, size)]
     return pieces
@@ -268,7 +265,7 @@ def _w64(window: Window) -> _Header | None:
             block = int.from_bytes(window.at(position + 36, 2), "little")
         if name == b"data":
             size = int.from_bytes(window.at(position + 16, 8), "little")
-            return _Header(position + 24, block, size, position + 16, 8, 24, whole_at=16)
+            return _Header(position + 24, block, size, position + 16, 8, 24, whole_at=16, not_whole=0)
         position += length
     return None
 

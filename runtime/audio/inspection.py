@@ -12,9 +12,9 @@ from runtime.audio.containers import declared_size, misread
 from runtime.audio.flac import flac_header
 from runtime.audio.headers import Sound, find_sound, sound_pieces
 from runtime.audio.mpeg import MixedError, Mpeg, read_mpeg
-from runtime.audio.mpeg_header import behind_tags
 from runtime.audio.ogg import PLAYED, DamagedError, Stream, ogg_links
 from runtime.audio.speakers import WAV_ORDER, vorbis_mask
+from runtime.audio.tag_blocks import behind_tags
 from runtime.audio.tags import Tags
 from runtime.audio.view import View, Window
 from runtime.errors import AudioError
@@ -92,7 +92,7 @@ def _inspect(path: Path, file: io.RawIOBase, size: int) -> Inspection:
     if window.at(0, 4) == b"RIFF" and (sound.codec in MPEG_IN_WAV or _is_dts(window, sound)):
         raise UnreadableError("a WAV file with MPEG audio or DTS in it")
     end = size if sound.end is None else sound.end
-    return Inspection([Part(_first(pieces, end), sound.changes, tags=chunk_tags(window, size))], _notes(sound))
+    return Inspection([Part(_first(pieces, end), sound.changes, tags=chunk_tags(window, sound))], _notes(sound))
 
 
 def _flac(window: Window, pieces: list[tuple[int, int]]) -> Part | None:

@@ -12,13 +12,11 @@ from runtime.audio.mpeg_header import (
     Frame,
     Kind,
     Length,
-    all_zeros,
-    before_tags,
-    behind_tags,
     declared_length,
     headers,
     parse,
 )
+from runtime.audio.tag_blocks import all_zeros, before_tags, behind_tags
 from runtime.audio.view import Window
 from runtime.errors import AudioError
 

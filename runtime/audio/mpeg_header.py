@@ -1,4 +1,4 @@
-"""What the bytes of an MPEG audio file (MP3, MP2, MP1) say: headers of frames, tags of length, tags of text."""
+"""What the bytes of an MPEG audio file (MP3, MP2, MP1) say: headers of frames and tags of length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from runtime.audio.flac import syncsafe
 from runtime.audio.view import Window
 
 RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}  # Hz; keys: version bits
@@ -80,10 +79,6 @@ def headers(window: Window, first: int, last: int) -> Iterator[int]:
             yield start + match.start()
 
 
-def all_zeros(window: Window, first: int, last: int) -> bool:
-    return not any(window.at(at, min(PIECE, last - at)).strip(b"\0") for at in range(first, last, PIECE))
-
-
 @lru_cache(maxsize=1024)
 def parse(header: bytes) -> Frame | None:
     """What the four bytes say; None for what is no header."""
@@ -119,40 +114,6 @@ def declared_length(frame: bytes) -> Length | None:
     if len(frame) < at + 24 or not encoder[:1].strip(b"\0"):
         return Length(fields[0], fields[1], None, 0)
     return Length(fields[0], fields[1], gap >> 12, gap & 0xFFF)
-
-
-def behind_tags(window: Window, position: int) -> int:
-    """The position behind the tags of text that begin at `position`."""
-    while True:
-        start = window.at(position, 32)
-        if start[:3] == b"ID3" and len(start) >= 10:
-            position += 10 + syncsafe(start[6:10]) + (10 if start[5] & 0x10 else 0)
-        elif start[:8] == b"APETAGEX" and len(start) == 32:
-            position += 32 + int.from_bytes(start[12:16], "little")
-        elif start[:3] == b"TAG":
-            position += 128
-        else:
-            return position
-
-
-def before_tags(window: Window, size: int) -> int:
-    """The position of the tags of text at the end of a file of `size` bytes; `size` where there are none."""
-    end = size
-    if window.at(max(0, end - 128), 3) == b"TAG":
-        end -= 128
-    while True:
-        last = window.at(max(0, end - 32), min(32, end))
-        if last[:8] == b"APETAGEX":
-            length = int.from_bytes(last[12:16], "little") + (32 if last[23] & 0x80 else 0)
-        elif last[-9:] == b"LYRICS200" and last[-15:-9].isdigit():
-            length = int(last[-15:-9]) + 15
-        elif last[-10:-7] == b"3DI":
-            length = syncsafe(last[-4:]) + 20
-        else:
-            return end
-        if not 0 < length <= end:
-            return end
-        end -= length
 
 
 def _number(four: bytes) -> int:

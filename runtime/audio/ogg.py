@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 
+from runtime.audio.tag_blocks import all_zeros, before_tags
 from runtime.audio.view import Window
 
 HEADER = 27  # bytes of a page before its table of segments
@@ -18,7 +19,6 @@ FIRST, LAST = 2, 4  # flags of a stream's pages
 BEFORE_FLAC = 9  # bytes of a stream's first packet, behind which a FLAC file follows
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # the bits of a byte in the other order
 PLAYED = ("vorbis", "opus", "flac")  # codecs that libsndfile reads
-AFTER = (b"TAG", b"APETAGEX", b"ID3")  # tags of other formats that programs put behind any file
 
 
 class DamagedError(Exception):
@@ -54,12 +54,13 @@ def ogg_links(window: Window, position: int, size: int) -> tuple[list[Link], int
     """
     links: list[Link] = []
     others, heads = 0, False
+    size = before_tags(window, size)
     while position < size:
         page = window.at(position, MOST_PAGE)
         if not page.startswith(b"OggS"):
             next_page = _next_page(window, position, size)
             if next_page is None:
-                others += 0 if _harmless(page) else size - position
+                others += 0 if all_zeros(window, position, size) else size - position
                 break
             others += next_page - position
             position = next_page
@@ -134,7 +135,3 @@ def _next_page(window: Window, position: int, size: int) -> int | None:
             return position + found
         position += Window.SIZE - 3
     return None
-
-
-def _harmless(end: bytes) -> bool:
-    return end.startswith(AFTER) or not end.strip(b"\0")

@@ -137,7 +137,6 @@ class SndfileSource:
             self.notes.append(
                 f"its header declares {self._part.samples} samples, {self._done} follow: all of them were read"
             )
-            self._part.samples = self._done
 
     def close(self) -> None:
         self._open.close()

@@ -33,7 +33,7 @@ def with_length(content, samples):
 
 
 @pytest.mark.parametrize("front", [b"", ID3V2])
-@pytest.mark.parametrize("behind", [b"", ID3V1, APE, APE + ID3V1, bytes(4096)])
+@pytest.mark.parametrize("behind", [b"", ID3V1, APE, APE + ID3V1, bytes(4096), bytes(4096) + ID3V1])
 @pytest.mark.parametrize("samples", [SAMPLES, 0])
 def test_with_and_without_a_length_all_of_it_is_read(tmp_path, front, behind, samples):
     path = tmp_path / "x"
