@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from typer.core import TyperCommand
 
 from bsmamba2.errors import BsmambaError
-from runtime.command import Version, run_command
+from runtime.command import Config, Debug, Version, run_command
 from runtime.engine.content import what_instead
 from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
@@ -65,9 +65,7 @@ REBUILD = "Build NAME.plan again from NAME.onnx, without a checkpoint."
 def export(
     ctx: typer.Context,
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
-    ] = None,
+    config: Config = None,
     weights: Annotated[str, typer.Option(metavar="raw|ema|KEY", help=WEIGHTS)] = "raw",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="NAME", help=OUTPUT, show_default="engines/<checkpoint>")
@@ -106,7 +104,7 @@ def export(
         Path | None, typer.Option(metavar="NAME", help="Describe the files of the engine NAME and exit.")
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="With --inspect: list every node.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    debug: Debug = False,
     version: Version = False,
 ) -> None:
     """Export a checkpoint to NAME.onnx and NAME.json (with --trt also NAME.plan), checked against PyTorch."""

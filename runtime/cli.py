@@ -13,8 +13,7 @@ from typing import Annotated
 import typer
 
 from runtime.audio import CLIP, FORMATS, SUBTYPES
-from runtime.backends import DEVICES
-from runtime.command import Version, run_command
+from runtime.command import Debug, Device, Threads, Version, run_command
 from runtime.engine.info import describe_engine
 from runtime.errors import OptionError, SeparationError
 from runtime.printable import counted, printable
@@ -91,12 +90,10 @@ def run(
     batch: Annotated[
         int | None, typer.Option(help="Chunks per engine run.", show_default="the engine's optimum")
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     info: Annotated[bool, typer.Option("--info", help="Describe ENGINE and exit.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    debug: Debug = False,
     version: Version = False,
 ) -> int:
     """Separate each SONG with ENGINE into DIR/SONG_<stem>, in the song's format, sample rate, channels and length."""

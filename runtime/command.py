@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
+from runtime.backends import DEVICES
 from runtime.errors import SeparationError
 from runtime.printable import printable
 from runtime.streams import make_streams_lasting
@@ -31,6 +32,14 @@ def _show_version(context: typer.Context, wanted: bool) -> None:
 Version = Annotated[
     bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
 ]
+# Parameters that several commands have.
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")]
+Device = Annotated[
+    str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
+]
+Config = Annotated[Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the results as JSON.")]
 
 
 def run_command(app: typer.Typer, name: str, mistakes: tuple[type[Exception], ...] = ()) -> NoReturn:

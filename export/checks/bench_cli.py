@@ -15,7 +15,6 @@ from rich.console import Console
 
 from export.checks.bench_torch import TorchContender
 from export.checks.products import ProductsContender
-from runtime.backends import DEVICES
 from runtime.bench.contenders import Contender, EngineContender, Work, engine_name
 from runtime.bench.machine import describe_machine
 from runtime.bench.measure import Entry, measure
@@ -23,7 +22,7 @@ from runtime.bench.page import as_html
 from runtime.bench.results import Bench, Outcome, require_faster
 from runtime.bench.schema import as_json
 from runtime.bench.text import as_text
-from runtime.command import Version, run_command
+from runtime.command import Config, Debug, Device, Json, Threads, Version, run_command
 from runtime.engine.manifest import Manifest, Range, read_manifest
 from runtime.errors import OptionError
 from runtime.pictures.page import check_output, new_figure, write_whole
@@ -40,7 +39,6 @@ FRAMES = "STFT frames per chunk; a list such as 401,801,1601 is measured one by 
 BATCH = "Chunks per run; a list such as 1,2,4 is measured one by one."
 PRODUCTS = "Measure the engines' matrix products alone, the lower limit on this machine."
 FASTER = "Exit with code 1 unless the first engine is faster than this contender, such as torch."
-JSON = "Write the results as JSON."
 REPORT = "Write an HTML report with plots, as one self-contained file."
 
 
@@ -48,23 +46,19 @@ REPORT = "Write an HTML report with plots, as one self-contained file."
 def bench(
     engines: Annotated[list[Path], typer.Argument(metavar="ENGINE", help=ENGINES)],
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
-    ] = None,
+    config: Config = None,
     compiled: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
     frames: Annotated[str | None, typer.Option(metavar="N,...", help=FRAMES, show_default="the engine's")] = None,
     batch: Annotated[str | None, typer.Option(metavar="N,...", help=BATCH, show_default="the engine's")] = None,
     rounds: Annotated[int, typer.Option(help="Measured runs of each contender.")] = 5,
     warmup: Annotated[int, typer.Option(help="Warm-up runs of each contender.")] = 2,
-    device: Annotated[
-        str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     products: Annotated[bool, typer.Option("--products/--no-products", help=PRODUCTS)] = True,
     require_faster_than: Annotated[str | None, typer.Option(metavar="CONTENDER", help=FASTER)] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help=JSON)] = None,
+    json_file: Json = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    debug: Debug = False,
     version: Version = False,
 ) -> int:
     """Measure each ENGINE, and PyTorch with --ckpt, in turns: cold start, run time, memory, stages, matrix products."""

@@ -13,9 +13,8 @@ import typer
 
 from bsmamba2.errors import BsmambaError
 from export.checks.eval_models import Model, check_options, open_model
-from runtime.backends import DEVICES
 from runtime.bench.machine import describe_machine
-from runtime.command import Version, run_command
+from runtime.command import Config, Debug, Device, Json, Threads, Version, run_command
 from runtime.errors import OptionError
 from runtime.evaluation.judge import judge, judge_mixture
 from runtime.evaluation.page import as_html
@@ -35,8 +34,6 @@ SECONDS = "Input lengths to compare, such as 1,2,4,8,12,16."
 STEM = "Stems to evaluate, such as vocals."
 WEIGHTS = "Weights to use if the checkpoint has several copies."
 OVERLAP = "Overlap between chunks, as a fraction (0 to 0.9). The paper uses 0."
-DEVICE = "Device for engines; auto: CUDA if it works, otherwise the CPU."
-JSON = "Write the results as JSON."
 REPORT = "Write an HTML report with tables and a plot, as one self-contained file."
 
 app = typer.Typer(add_completion=False)
@@ -53,18 +50,13 @@ def evaluate(
     stem: Annotated[str | None, typer.Option(metavar="NAME,...", help=STEM, show_default="all")] = None,
     seconds: Annotated[str | None, typer.Option(metavar="N,...", help=SECONDS, show_default="the engine's")] = None,
     overlap: Annotated[float, typer.Option(help=OVERLAP)] = 0.0,
-    config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
-    ] = None,
+    config: Config = None,
     weights: Annotated[str | None, typer.Option(metavar="raw|ema|KEY", help=WEIGHTS, show_default="raw")] = None,
-    device: Annotated[
-        str,
-        typer.Option(metavar="|".join(DEVICES), help=DEVICE),
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help=JSON)] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_file: Json = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    debug: Debug = False,
     version: Version = False,
 ) -> None:
     """Separate the songs in DIR and compare the result with their true stems: uSDR, cSDR, the paper's tables."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bsmamba2.errors import BsmambaError
 from runtime.audio import Song, read_song, resample
-from runtime.backends import DEVICES, open_backend
-from runtime.command import Version, run_command
+from runtime.backends import open_backend
+from runtime.command import Config, Debug, Device, Threads, Version, run_command
 from runtime.engine.manifest import Manifest, read_manifest, sha256_of
 from runtime.errors import AudioError, OptionError
 from runtime.parity.reference import Reference, read_reference, require_origin
@@ -46,17 +46,13 @@ def parity(
         Path | None, typer.Option(metavar="NAME.npz", help=REFERENCE, show_default="NAME.npz beside the engine")
     ] = None,
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")
-    ] = None,
+    config: Config = None,
     audio: Annotated[Path | None, typer.Option(metavar="SONG", help=AUDIO)] = None,
     stems: Annotated[Path | None, typer.Option(metavar="DIR", help=STEMS)] = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
-    device: Annotated[
-        str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    debug: Debug = False,
     version: Version = False,
 ) -> int:
     """Compare ENGINE with PyTorch, stage by stage. Exit code 1: not within tolerance."""
