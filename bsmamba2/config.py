@@ -52,6 +52,7 @@ class StftConfig:
     window: str = "hann"  # periodic
     center: bool = True
     pad_mode: str = "reflect"
+    normalized: bool = False  # divided by the square root of n_fft
 
     @property
     def bins(self) -> int:
@@ -63,16 +64,18 @@ class StftConfig:
             raise ConfigError(
                 f"sample_rate {self.sample_rate}, n_fft {self.n_fft}: expected 1000 to 384000 Hz and n_fft at least 16"
             )
-        if self.n_fft % 2 or self.win_length != self.n_fft:
+        if self.n_fft % 2 or self.win_length > self.n_fft:
             raise ConfigError(
-                f"STFT with n_fft {self.n_fft} and win_length {self.win_length}: expected an even n_fft and win_length "
-                "equal to n_fft"
+                f"STFT with n_fft {self.n_fft} and win_length {self.win_length}: expected an even n_fft and a "
+                "win_length of at most n_fft"
             )
-        if self.hop_length > self.n_fft // 2:
+        if self.hop_length > self.win_length // 2:
             raise ConfigError(
-                f"STFT hop_length {self.hop_length}: expected at most half of n_fft ({self.n_fft // 2}); otherwise the "
-                "inverse STFT loses samples"
+                f"STFT hop_length {self.hop_length}: expected at most half of win_length ({self.win_length // 2}); "
+                "otherwise the inverse STFT loses samples"
             )
+        if not isinstance(self.normalized, bool):
+            raise ConfigError(f"STFT normalized is {_short(self.normalized)}: expected true or false")
         for name, only in (("window", "hann"), ("center", True), ("pad_mode", "reflect")):
             if getattr(self, name) != only:
                 raise ConfigError(

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import ModelConfig
 from runtime.engine import manifest as m
+from runtime.engine.stems import usual_rest
 
 VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -20,7 +21,9 @@ def model_of(config: ModelConfig, parameters: int) -> m.Model:
         depth=config.depth,
         channels=config.channels,
         stems=list(config.stems),
+        rest=usual_rest([stem.lower() for stem in config.stems]),
         bands=list(config.bands),
+        starts=[],
         parameters=parameters,
     )
 
@@ -68,5 +71,7 @@ def describe(
             name="bsm-export",
             versions={package: importlib.metadata.version(package) for package in VERSIONS_OF},
         ),
+        msst=None,
+        onnx_data=None,
         parity=parity,
     )

@@ -11,6 +11,7 @@ from runtime.backends.fake import FakeBackend
 from runtime.dsp.stft import Stft
 from runtime.engine.gpu import Gpu
 from runtime.engine.manifest import FORMAT, VERSION, Manifest
+from runtime.engine.stems import usual_rest
 from runtime.parity.reference import Reference, shapes
 
 RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9")
@@ -27,7 +28,9 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
             "depth": 1,
             "channels": channels,
             "stems": list(stems),
+            "rest": usual_rest(stems),
             "bands": [1025],
+            "starts": [],
             "parameters": 1000,
         },
         "stft": {
@@ -38,6 +41,7 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
             "window": "hann",
             "center": True,
             "pad_mode": "reflect",
+            "normalized": False,
         },
         "frames": {"min": frames, "opt": frames, "max": frames},
         "batch": {"min": 1, "opt": 1, "max": 8},
@@ -48,7 +52,9 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
         "output": {"name": "stems", "dtype": "float32", "shape": ["batch", len(stems), frames, 1025, channels, 2]},
         "probes": [],
         "checkpoint": {"file": "x.ckpt", "sha256": "0" * 64, "layout": "state_dict", "weights": "raw"},
+        "msst": None,
         "onnx": None,
+        "onnx_data": None,
         "plan": None,
         "builder": {"name": "bsm-export", "versions": {"torch": "2.13.0"}},
         "parity": {
@@ -93,7 +99,7 @@ def reference_for(manifest: Manifest) -> Reference:
     """Noise through a network of random masks; what comes before the masks is random, too."""
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes(manifest).items()}
-    stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
+    stft = Stft.of(manifest.stft)
     arrays["waveform"] *= 0.1
     arrays["spectrogram"] = stft.forward(arrays["waveform"])
     mask, mixture = (arrays[name].view(np.complex64) for name in ("mask", "spectrogram"))

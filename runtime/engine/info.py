@@ -45,7 +45,7 @@ def describe_engine(engine: Path) -> str:
 
 
 def _task(m: Manifest) -> str:
-    stems, remainder = m.stems, remainder_of(m.stems)
+    stems, remainder = m.stems, remainder_of(m)
     if remainder is not None:
         stems.append(f"{remainder[0]} (the song minus {remainder[1]})")
     sound = ("mono", "stereo")[m.model.channels - 1]
@@ -55,6 +55,8 @@ def _task(m: Manifest) -> str:
 def _network(m: Manifest) -> str:
     model = m.model
     kind = NETWORKS.get(model.kind, model.kind)
+    if model.starts:
+        kind = "Mel-Band RoFormer" if model.kind == "transformer" else f"{kind}, mel bands"
     sizes = f"depth {model.depth}, dim {model.dim}, {counted(len(model.bands), 'sub-band')}"
     return f"{kind}, {model.parameters:,} parameters ({sizes})"
 
@@ -67,7 +69,9 @@ def _source(m: Manifest) -> str:
 def _stft(m: Manifest) -> str:
     stft = m.stft
     window, hop = (1000 * samples / stft.sample_rate for samples in (stft.n_fft, stft.hop_length))
-    return f"n_fft {stft.n_fft} ({window:.1f} ms), hop {stft.hop_length} ({hop:.1f} ms), Hann window, {m.bins} bins"
+    hann = "Hann window" if stft.win_length == stft.n_fft else f"Hann window of {stft.win_length}"
+    normalized = ", normalized" if stft.normalized else ""
+    return f"n_fft {stft.n_fft} ({window:.1f} ms), hop {stft.hop_length} ({hop:.1f} ms), {hann}, {m.bins} bins{normalized}"
 
 
 def _chunk(m: Manifest) -> str:

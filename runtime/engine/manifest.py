@@ -16,7 +16,7 @@ from runtime.engine.manifest_fields import REMEDY, read_fields
 from runtime.errors import ManifestError
 
 FORMAT = "bsmamba2-engine"
-VERSION = 3
+VERSION = 4
 METADATA_KEY = "bsmamba2.manifest"  # key of the copy in an ONNX file's metadata_props
 MAX_JSON_BYTES = 1_000_000
 
@@ -34,8 +34,20 @@ class Model:
     depth: int
     channels: int
     stems: list[str]
+    rest: str | None  # the song without its only stem, or without the vocals of several; None: has no name
     bands: list[int]  # bins of each sub-band, low to high
+    starts: list[int]  # first bin of each sub-band, where they overlap; otherwise empty
     parameters: int
+
+    @property
+    def first_bins(self) -> list[int]:
+        """The first bin of each sub-band."""
+        return self.starts or [sum(self.bands[:i]) for i in range(len(self.bands))]
+
+    @property
+    def bins(self) -> int:
+        """The bins that the sub-bands cover together."""
+        return max(start + width for start, width in zip(self.first_bins, self.bands, strict=True))
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,16 @@ class Stft:
     window: str
     center: bool
     pad_mode: str
+    normalized: bool  # divided by the square root of n_fft
+
+
+@dataclass(frozen=True)
+class Msst:
+    """How MSST itself cuts songs for this network, for `bsm-run --procedure msst`."""
+
+    chunk_size: int  # samples
+    num_overlap: int  # a chunk starts every chunk_size // num_overlap samples
+    batch_size: int  # chunks at a time: its fades depend on it
 
 
 @dataclass(frozen=True)
@@ -127,7 +149,9 @@ class Manifest:
     output: Tensor
     probes: list[Tensor]  # further outputs, of an engine exported with --probe
     checkpoint: Origin
+    msst: Msst | None  # None if the checkpoint's configuration does not say
     onnx: EngineFile | None  # None in the copies inside the files
+    onnx_data: EngineFile | None  # the weights, if they are too large for the ONNX file
     plan: Plan | None  # None if no plan was built
     builder: Builder
     parity: Parity  # of the ONNX file
@@ -136,6 +160,11 @@ class Manifest:
     def stems(self) -> list[str]:
         """Names of the stems in lower case: how they are asked for and how files are named after them."""
         return [stem.lower() for stem in self.model.stems]
+
+    @property
+    def rest(self) -> str | None:
+        """The name of what is left of a song without one of the stems, in lower case."""
+        return None if self.model.rest is None else self.model.rest.lower()
 
     @property
     def bins(self) -> int:
@@ -151,13 +180,13 @@ class Manifest:
 
     def inside_onnx(self) -> str:
         """The copy inside the ONNX file, which does not describe the files themselves."""
-        return _compact(replace(self, onnx=None, plan=None))
+        return _compact(replace(self, onnx=None, onnx_data=None, plan=None))
 
     def inside_plan(self) -> str:
         """The copy inside the plan."""
         if self.plan is None:
             raise ValueError("this engine has no plan")
-        return _compact(replace(self, onnx=None, plan=replace(self.plan, file=None, parity=None)))
+        return _compact(replace(self, onnx=None, onnx_data=None, plan=replace(self.plan, file=None, parity=None)))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
@@ -180,7 +209,7 @@ class Manifest:
 
 def probe_tensors(model: Model, length: int | str) -> list[Tensor]:
     """The outputs that `bsm-export --probe` adds after `stems`, for chunks of `length` frames."""
-    mask: list[int | str] = ["batch", len(model.stems), length, sum(model.bands), model.channels, 2]
+    mask: list[int | str] = ["batch", len(model.stems), length, model.bins, model.channels, 2]
     features: list[int | str] = ["batch", length, len(model.bands), model.dim]
     names = ["band_features", *(f"layer_{i + 1}" for i in range(model.depth))]
     return [Tensor("mask", "float32", mask), *(Tensor(name, "float32", features) for name in names)]
@@ -273,11 +302,14 @@ def _check(m: Manifest, where: str) -> None:
         "model.channels is 1 or 2": channels in (1, 2),
         "model.depth is from 1 to 128": 1 <= m.model.depth <= 128,
         "model.stems are distinct names": 0 < stems == len(set(m.stems)) and all(map(_is_name, m.model.stems)),
-        "model.bands add up to the bins of the STFT": sum(m.model.bands) == bins and min(m.model.bands) > 0,
-        "stft is centred, with reflect padding and a Hann window of n_fft samples": (
+        "model.rest is a name that no stem has": m.rest is None or (_is_name(m.rest) and m.rest not in m.stems),
+        "model.rest is that of one stem or of vocals": m.rest is None or stems == 1 or "vocals" in m.stems,
+        "model.bands and model.starts cover the bins of the STFT, each once or more": _cover(m.model, bins),
+        "stft is centred, with reflect padding and a Hann window": (
             (m.stft.window, m.stft.center, m.stft.pad_mode) == ("hann", True, "reflect")
-            and m.stft.win_length == m.stft.n_fft
         ),
+        "stft.win_length is from 2 hops to n_fft": 2 * m.stft.hop_length <= m.stft.win_length <= m.stft.n_fft,
+        "msst cuts chunks of the engine's length": m.msst is None or _is_msst(m.msst, m.chunk_samples),
         "stft.n_fft is even, from 16 to 65536": 16 <= m.stft.n_fft <= 65536 and m.stft.n_fft % 2 == 0,
         "stft.hop_length is from 1 to n_fft / 2": 1 <= m.stft.hop_length <= m.stft.n_fft // 2,
         "stft.sample_rate is from 1000 to 384000": 1000 <= m.stft.sample_rate <= 384000,
@@ -307,6 +339,22 @@ def _check(m: Manifest, where: str) -> None:
     for rule, holds in rules.items():
         if not holds:
             raise ManifestError(f"{where}: is inconsistent: expected that {rule}: {REMEDY}")
+
+
+def _cover(model: Model, bins: int) -> bool:
+    """Whether the sub-bands are in order and leave no bin out."""
+    if not model.bands or len(model.first_bins) != len(model.bands) or min(model.bands) <= 0:
+        return False
+    end = 0
+    for start, width in zip(model.first_bins, model.bands, strict=True):
+        if not 0 <= start <= end or start + width < end:
+            return False
+        end = start + width
+    return end == bins
+
+
+def _is_msst(msst: Msst, chunk: int) -> bool:
+    return msst.chunk_size == chunk and 1 <= msst.num_overlap <= 100 and 1 <= msst.batch_size <= 4096
 
 
 def _is_name(stem: str) -> bool:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from runtime.engine.manifest import Manifest
+
 VOCALS = "vocals"
 INSTRUMENTAL = "instrumental"  # the mixture without the vocals
 
 
-def remainder_of(network: list[str]) -> tuple[str, str] | None:
-    """The name of the rest of a song and the network's stem that it lacks, or None if it has no common name.
+def usual_rest(stems: Sequence[str]) -> str | None:
+    """The usual name of the rest of a song that a network of these `stems` leaves, or None if it has none.
 
     A network of one stem leaves "instrumental" (of vocals), "vocals" (of instrumental) or "no_<stem>" (of others). A
     network of several stems leaves "instrumental" if it has vocals but no instrumental.
     """
-    if len(network) == 1:
-        (stem,) = network
-        return {VOCALS: INSTRUMENTAL, INSTRUMENTAL: VOCALS}.get(stem, f"no_{stem}"), stem
-    return (INSTRUMENTAL, VOCALS) if VOCALS in network and INSTRUMENTAL not in network else None
+    if len(stems) == 1:
+        return {VOCALS: INSTRUMENTAL, INSTRUMENTAL: VOCALS}.get(stems[0], f"no_{stems[0]}")
+    return INSTRUMENTAL if VOCALS in stems and INSTRUMENTAL not in stems else None
 
 
-def stems_of(network: list[str]) -> list[str]:
+def remainder_of(manifest: Manifest) -> tuple[str, str] | None:
+    """The name of the rest of a song and the network's stem that it lacks, or None if it has no name."""
+    if manifest.rest is None:
+        return None
+    return manifest.rest, VOCALS if len(manifest.stems) > 1 else manifest.stems[0]
+
+
+def stems_of(manifest: Manifest) -> list[str]:
     """The network's stems, then the one that `remainder_of` names."""
-    remainder = remainder_of(network)
-    return [*network, remainder[0]] if remainder is not None else network
+    remainder = remainder_of(manifest)
+    return [*manifest.stems, remainder[0]] if remainder is not None else manifest.stems

@@ -24,7 +24,7 @@ def replay(backend: Backend, manifest: Manifest, reference: Reference) -> tuple[
     The engine gets the reference's own spectrogram, at its smallest batch size, so that its stages depend on the engine
     alone; the runtime's STFT is a stage of its own. Raises EngineError.
     """
-    stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
+    stft = Stft.of(manifest.stft)
     batch, precision = manifest.batch.min, manifest.precision
     expected = {
         name: array if batch == 1 else np.repeat(array, batch, axis=0) for name, array in reference.arrays.items()

@@ -81,7 +81,7 @@ def position(axes: tuple[str, ...], index: tuple[int, ...], manifest: Manifest) 
     hertz = stft.sample_rate / stft.n_fft
 
     def band(i: int) -> str:
-        low = sum(model.bands[:i])
+        low = model.first_bins[i]
         return f"band {i} ({low * hertz:.0f} to {(low + model.bands[i] - 1) * hertz:.0f} Hz)"
 
     words: dict[str, Callable[[int], str]] = {

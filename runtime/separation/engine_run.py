@@ -40,7 +40,7 @@ class EngineRun:
         self.batch = batch
         self.times = times
         self.views = views
-        self._stft = Stft(manifest.stft.n_fft, manifest.stft.hop_length)
+        self._stft = Stft.of(manifest.stft)
 
     def run(
         self, chunks: Iterable[Chunk], stems: list[int], progress: Callable[[int], None]

@@ -66,7 +66,7 @@ class Separator:
     @property
     def stems(self) -> list[str]:
         """The stems it can give, in lower case: the network's own, then the rest of the song."""
-        return stems_of(self.manifest.stems)
+        return stems_of(self.manifest)
 
     def separate(
         self,

@@ -32,7 +32,7 @@ class SongStream:
     def __init__(self, engine: EngineRun, plan: ChunkPlan, sample_rate: int, channels: int, stems: list[str]) -> None:
         """A song of `channels` at `sample_rate` Hz; `stems` some of `stems_of` the network's."""
         network = engine.manifest.stems
-        self._remainder = remainder_of(network) if set(stems) - set(network) else None
+        self._remainder = remainder_of(engine.manifest) if set(stems) - set(network) else None
         needed = {*stems, *(self._remainder or ())}
         self._network = [stem for stem in network if stem in needed]
         self._rows = [network.index(stem) for stem in self._network]

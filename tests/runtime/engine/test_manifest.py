@@ -81,7 +81,7 @@ def test_every_key_is_required(path):
 
 @pytest.mark.parametrize("path", list(paths(plan_data())), ids=".".join)
 def test_every_key_has_a_type(path):
-    for wrong in ([["a list"]], {"an": ["object"]}, True if at(plan_data(), path)[path[-1]] is not True else 1):
+    for wrong in ([["a list"]], {"an": ["object"]}, 1 if isinstance(at(plan_data(), path)[path[-1]], bool) else True):
         data = plan_data()
         at(data, path)[path[-1]] = wrong
         with pytest.raises(ManifestError):
@@ -99,12 +99,21 @@ def test_unknown_keys_are_refused():
     ("path", "value", "message"),
     [
         ("format", "another", "is not the manifest of a bsmamba2 engine"),
-        ("version", 99, "manifest version 99, this release reads version 3: export the engine again"),
+        ("version", 99, "manifest version 99, this release reads version 4: export the engine again"),
         ("model.channels", 3, "model.channels is 1 or 2"),
         ("model.stems", [], "distinct names"),
         ("model.stems", ["../../etc/passwd"], "distinct names"),
-        ("model.bands", [1024], "add up to the bins"),
-        ("model.bands", [1026, -1], "add up to the bins"),
+        ("model.bands", [1024], "cover the bins"),
+        ("model.bands", [1026, -1], "cover the bins"),
+        ("model.bands", [], "cover the bins"),
+        ("model.starts", [1], "cover the bins"),
+        ("model.starts", [0, 5], "cover the bins"),
+        ("model.rest", "vocals", "a name that no stem has"),
+        ("model.rest", "../x", "a name that no stem has"),
+        ("stft.win_length", 4096, "win_length is from"),
+        ("stft.win_length", 600, "win_length is from"),
+        ("msst", {"chunk_size": 100, "num_overlap": 4, "batch_size": 1}, "msst cuts chunks of the engine's length"),
+        ("msst", {"chunk_size": 4410, "num_overlap": 0, "batch_size": 1}, "msst cuts chunks of the engine's length"),
         ("stft.hop_length", 0, "hop_length is from 1"),
         ("stft.hop_length", 2048, "hop_length is from 1"),
         ("stft.window", "boxcar", "Hann window"),
