@@ -21,7 +21,7 @@ def model_of(config: ModelConfig, parameters: int) -> m.Model:
         depth=config.depth,
         channels=config.channels,
         stems=list(config.stems),
-        rest=usual_rest([stem.lower() for stem in config.stems]),
+        rest=usual_rest(config.stems),
         bands=list(config.bands),
         starts=[],
         parameters=parameters,

@@ -308,10 +308,10 @@ def _check(m: Manifest, where: str) -> None:
         "stft is centred, with reflect padding and a Hann window": (
             (m.stft.window, m.stft.center, m.stft.pad_mode) == ("hann", True, "reflect")
         ),
-        "stft.win_length is from 2 hops to n_fft": 2 * m.stft.hop_length <= m.stft.win_length <= m.stft.n_fft,
         "msst cuts chunks of the engine's length": m.msst is None or _is_msst(m.msst, m.chunk_samples),
         "stft.n_fft is even, from 16 to 65536": 16 <= m.stft.n_fft <= 65536 and m.stft.n_fft % 2 == 0,
         "stft.hop_length is from 1 to n_fft / 2": 1 <= m.stft.hop_length <= m.stft.n_fft // 2,
+        "stft.win_length is from 2 hops to n_fft": 2 * m.stft.hop_length <= m.stft.win_length <= m.stft.n_fft,
         "stft.sample_rate is from 1000 to 384000": 1000 <= m.stft.sample_rate <= 384000,
         "frames are a range": 1 <= m.frames.min <= m.frames.opt <= m.frames.max <= 1_000_000,
         "a chunk is longer than n_fft / 2": m.chunk_samples > m.stft.n_fft // 2,

@@ -16,6 +16,7 @@ def usual_rest(stems: Sequence[str]) -> str | None:
     A network of one stem leaves "instrumental" (of vocals), "vocals" (of instrumental) or "no_<stem>" (of others). A
     network of several stems leaves "instrumental" if it has vocals but no instrumental.
     """
+    stems = [stem.lower() for stem in stems]
     if len(stems) == 1:
         return {VOCALS: INSTRUMENTAL, INSTRUMENTAL: VOCALS}.get(stems[0], f"no_{stems[0]}")
     return INSTRUMENTAL if VOCALS in stems and INSTRUMENTAL not in stems else None
