@@ -33,12 +33,17 @@ MOST = {
     "heads": 256,
     "dim_head": 4096,
     "ff_expansion": 64,
+    "time_depth": 64,
+    "freq_depth": 64,
+    "linear_depth": 64,
     "n_fft": 65536,
     "win_length": 65536,
     "hop_length": 65536,
 }
 
 KINDS = ("mamba2", "transformer", "mamba2-roformer")
+SWITCHES = ("block_norm", "pope", "value_residual", "shared_bias", "empty_slot", "skip_connection", "zero_dc")
+LISTS = ("stems", "bands", "starts")
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,9 @@ class StftConfig:
 class ModelConfig:
     """Sizes of a `BandSplitSeparator`: the fields of `model` in the official yaml.
 
-    `kind` is the official `module_type`: "mamba2" (BSMamba2), "transformer" (BS-RoFormer) or
-    "mamba2-roformer" (Mamba2 along time, attention along sub-bands).
+    `kind` is the official `module_type`, what runs along the two axes: "mamba2" (BSMamba2), "transformer" (BS-RoFormer,
+    Mel-Band RoFormer) or "mamba2-roformer" (Mamba2 along time, attention along sub-bands). A Mel-Band RoFormer is a
+    "transformer" with `starts` and `block_norm`.
     """
 
     kind: str = "mamba2"
@@ -97,6 +103,7 @@ class ModelConfig:
     channels: int = 2
     stems: tuple[str, ...] = ("vocals",)
     bands: tuple[int, ...] = PUBLISHED_BANDS  # bins of each sub-band, low to high
+    starts: tuple[int, ...] = ()  # first bin of each sub-band, where they overlap
     mask_depth: int = 2  # linear layers of each sub-band's mask MLP
     mask_expansion: int = 4  # its hidden width / dim
     # Mamba2
@@ -110,6 +117,17 @@ class ModelConfig:
     ff_expansion: int = 4
     attn_dropout: float = 0.0
     ff_dropout: float = 0.0
+    time_depth: int = 1  # transformers in a row along time, in each layer
+    freq_depth: int = 1  # the same along the sub-bands
+    linear_depth: int = 0  # the same with linear attention over all positions, before the other two
+    block_norm: bool = False  # a norm after every row of transformers instead of one after all layers
+    pope: bool = False  # PoPE instead of rotary embeddings
+    value_residual: bool = False  # later layers mix in the attention values of the first
+    shared_bias: bool = False  # one bias for the projections of all attentions
+    empty_slot: bool = False  # parameters are numbered as if there were linear attention (PyPI's Mel-Band RoFormer)
+    # the whole network
+    skip_connection: bool = False  # every layer gets the sum of all earlier layers' outputs
+    zero_dc: bool = False  # bin 0 of the stems is set to zero
     stft: StftConfig = field(default_factory=StftConfig)
 
     @property
@@ -119,6 +137,16 @@ class ModelConfig:
     @property
     def has_attention(self) -> bool:
         return self.kind in ("transformer", "mamba2-roformer")
+
+    @property
+    def inner(self) -> int:
+        """Features of all heads of an attention together."""
+        return self.heads * self.dim_head
+
+    @property
+    def first_bins(self) -> tuple[int, ...]:
+        """The first bin of each sub-band."""
+        return self.starts or tuple(sum(self.bands[:i]) for i in range(len(self.bands)))
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -143,11 +171,10 @@ class ModelConfig:
             isinstance(w, bool) or not isinstance(w, int) or w <= 0 for w in self.bands
         ):
             raise ConfigError("freqs_per_bands: expected a positive number of bins for each sub-band")
-        if sum(self.bands) != self.stft.bins:
-            raise ConfigError(
-                f"the {len(self.bands)} sub-bands have {sum(self.bands)} bins in total, but n_fft {self.stft.n_fft} "
-                f"has {self.stft.bins}: the sub-bands and the STFT belong to different networks"
-            )
+        self._require_all_bins()
+        for name in SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {_short(getattr(self, name))}: expected true or false")
         if self.has_mamba:
             _require_positive(self, "d_state", "d_conv", "expand", "headdim")
             if self.dim * self.expand % self.headdim:
@@ -156,13 +183,42 @@ class ModelConfig:
                 )
         if self.has_attention:
             _require_positive(self, "heads", "dim_head", "ff_expansion")
+            _require_positive(self, "time_depth", "freq_depth")
             if self.dim_head % 2:
                 raise ConfigError(f"dim_head {self.dim_head}: rotary embedding needs an even number")
+            if self.linear_depth != 0:
+                _require_positive(self, "linear_depth")
+            if self.linear_depth and self.empty_slot:
+                raise ConfigError("linear_depth: its place is empty in this network")
+        if self.kind != "transformer":
+            others = ("linear_depth", "block_norm", "pope", "value_residual", "shared_bias", "empty_slot")
+            for name in others:
+                if getattr(self, name):
+                    raise ConfigError(f"{name}: only for networks of kind transformer, this one is {self.kind}")
+
+    def _require_all_bins(self) -> None:
+        """Raise ConfigError unless the sub-bands are in order and leave no bin out."""
+        if not self.starts and sum(self.bands) != self.stft.bins:
+            raise ConfigError(
+                f"the {len(self.bands)} sub-bands have {sum(self.bands)} bins in total, but n_fft {self.stft.n_fft} "
+                f"has {self.stft.bins}: the sub-bands and the STFT belong to different networks"
+            )
+        if len(self.starts) not in (0, len(self.bands)) or any(
+            isinstance(start, bool) or not isinstance(start, int) for start in self.starts
+        ):
+            raise ConfigError("starts: expected the first bin of each sub-band")
+        end = 0
+        for start, width in zip(self.starts, self.bands, strict=False):
+            if not 0 <= start <= end or start + width < end:
+                raise ConfigError(f"the sub-bands are not in order, or leave out bin {end}")
+            end = start + width
+        if self.starts and end != self.stft.bins:
+            raise ConfigError(f"the sub-bands end at bin {end - 1}, but n_fft {self.stft.n_fft} has {self.stft.bins}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as `from_dict` takes them."""
         out = asdict(self)
-        return {**out, "stems": list(self.stems), "bands": list(self.bands)}
+        return {**out, **{name: list(getattr(self, name)) for name in LISTS}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
@@ -172,7 +228,7 @@ class ModelConfig:
             if not isinstance(values["stft"], Mapping):
                 raise ConfigError(f"config key 'stft' is {_short(values['stft'])}: expected an object")
             values["stft"] = StftConfig(**_checked(StftConfig, values["stft"]))
-        for name in ("stems", "bands"):
+        for name in LISTS:
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**values)

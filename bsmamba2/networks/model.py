@@ -1,71 +1,31 @@
-"""`BandSplitSeparator`: BSMamba2 and BS-RoFormer, from the mixture's spectrogram to the stems' spectrograms.
+"""`BandSplitSeparator`: BSMamba2, BS-RoFormer and Mel-Band RoFormer, from the mixture's spectrogram to the stems'.
 
-Parameter names, their order and the values computed are those of EuiYeonKim/BSMamba2 @ 42eb8c8 (`BSModel`).
+Parameter names and the values computed are those of EuiYeonKim/BSMamba2 @ 42eb8c8 (`BSModel`), of lucidrains'
+BS-RoFormer (PyPI bs-roformer 0.4.1 and 0.5.1) and of ZFTurbo/Music-Source-Separation-Training @ ccc011a.
 Axes: b batch, s stems, c audio channels, t frames, f bins, k sub-bands, d features.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bsmamba2.config import ModelConfig
+from bsmamba2.networks.attention import Attention, LinearAttention, embedding
+from bsmamba2.networks.bands import BandSplit, MaskEstimator, OverlapMean
 from bsmamba2.networks.layers import RMSNorm
 from bsmamba2.networks.mamba2 import Mamba2, MambaBlock
 from bsmamba2.networks.precision import wide
-from bsmamba2.networks.roformer import RotaryEmbedding, Transformer
+from bsmamba2.networks.roformer import Transformer
 from bsmamba2.networks.scan import scan_named
 
 RECOMPUTED_POSITIONS = 1 << 13  # per step of a block: limits the memory for their gradient
-
-
-class BandSplit(nn.Module):
-    """Bins to sub-band features, each sub-band with its own norm and linear layer (paper III.A).
-
-    [b, t, f, c, 2] -> [b, t, k, d]. The numbers of a sub-band are ordered by bin, channel, real or imaginary part.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.widths = [2 * config.channels * bins for bins in config.bands]
-        self.to_features = nn.ModuleList(
-            nn.Sequential(RMSNorm(width), nn.Linear(width, config.dim)) for width in self.widths
-        )
-
-    def forward(self, mixture: Tensor) -> Tensor:
-        parts = mixture.flatten(2).split(self.widths, dim=-1)
-        bands = []
-        for to_features, part in zip(self.to_features, parts, strict=True):
-            norm, linear = cast(nn.Sequential, to_features)
-            bands.append(linear(norm(part).to(linear.weight.dtype)))  # the spectrogram is float32 at any precision
-        return torch.stack(bands, dim=2)
-
-
-class MaskEstimator(nn.Module):
-    """Sub-band features to one stem's complex mask (paper III.C): [b, t, k, d] -> [b, t, f, c, 2]."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.channels = config.channels
-        hidden = config.dim * config.mask_expansion
-        self.to_freqs = nn.ModuleList()
-        for bins in config.bands:
-            width = 2 * config.channels * bins
-            sizes = [config.dim, *[hidden] * (config.mask_depth - 1), 2 * width]
-            mlp = nn.Sequential()
-            for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-                if i:
-                    mlp.append(nn.Tanh())
-                mlp.append(nn.Linear(fan_in, fan_out))
-            self.to_freqs.append(nn.Sequential(mlp, nn.GLU(dim=-1)))
-
-    def forward(self, features: Tensor) -> Tensor:
-        mask = torch.cat([to(features[:, :, k]) for k, to in enumerate(self.to_freqs)], dim=-1)
-        return mask.unflatten(-1, (-1, self.channels, 2))
 
 
 class BandSplitSeparator(nn.Module):
@@ -74,47 +34,73 @@ class BandSplitSeparator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        biases = None
+        if config.shared_bias:
+            biases = nn.Parameter(torch.zeros(3 * config.inner)), nn.Parameter(torch.zeros(config.dim))
+            self.linear_62_bias_0, self.linear_64_bias_0 = biases
+        time_positions, band_positions = embedding(config), embedding(config)
         self.layers = nn.ModuleList()
-        time_rotary = RotaryEmbedding(config.dim_head)
-        band_rotary = RotaryEmbedding(config.dim_head)
-        for _ in range(config.depth):
-            along_time = Transformer(config, time_rotary) if config.kind == "transformer" else MambaBlock(config)
-            along_bands = MambaBlock(config) if config.kind == "mamba2" else Transformer(config, band_rotary)
-            self.layers.append(nn.ModuleList([along_time, along_bands]))
-        self.final_norm = RMSNorm(config.dim)
+        for i in range(config.depth):
+            mixes = config.value_residual and i > 0
+            of_time = partial(Attention, config, time_positions, biases, mixes)
+            of_bands = partial(Attention, config, band_positions, biases, mixes)
+            along_time, along_bands = config.kind == "transformer", config.kind != "mamba2"
+            modules: list[nn.Module | None] = [None] if config.empty_slot else []
+            if config.linear_depth:
+                modules.append(Transformer(config, config.linear_depth, partial(LinearAttention, config)))
+            modules.append(Transformer(config, config.time_depth, of_time) if along_time else MambaBlock(config))
+            modules.append(Transformer(config, config.freq_depth, of_bands) if along_bands else MambaBlock(config))
+            self.layers.append(nn.ModuleList(cast(list[nn.Module], modules)))
+        self.final_norm = nn.Identity() if config.block_norm else RMSNorm(config.dim)
         self.band_split = BandSplit(config)
         self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
+        self.mean_of_overlaps = OverlapMean(config) if config.starts else nn.Identity()
         self.recompute = False  # recompute activations for gradients instead of storing them
 
     def forward(self, mixture: Tensor) -> Tensor:
-        masks = self.masks(self.dual_path(self.band_split(mixture)))
-        return complex_product(masks, mixture[:, None])
+        *_, x = self.dual_path(self.band_split(mixture))
+        return complex_product(self.masks(x), mixture[:, None])
 
-    def dual_path(self, x: Tensor) -> Tensor:
-        """All layers in sequence, [b, t, k, d] -> [b, t, k, d]."""
+    def dual_path(self, x: Tensor) -> Iterator[Tensor]:
+        """The output of every layer, from that of the band split: all [b, t, k, d]."""
+        earlier: list[Tensor] = []  # outputs of the layers before
+        values: tuple[Tensor | None, Tensor | None] = (None, None)  # of the first layer's attentions
         for layer in self.layers:
-            x = self.through(layer, x)
-        return x
+            *linear, along_time, along_bands = cast(nn.ModuleList, layer)
+            frames, bands = x.shape[1:3]
+            if self.config.linear_depth:
+                x = self._run(linear[0], x.flatten(1, 2))[0].unflatten(1, (-1, bands))
+            for output in earlier:
+                x = x + output
+            x, of_time = self._run(along_time, x.transpose(1, 2).flatten(0, 1), values[0])
+            x = x.unflatten(0, (-1, bands)).transpose(1, 2)
+            x, of_bands = self._run(along_bands, x.flatten(0, 1), values[1])
+            x = x.unflatten(0, (-1, frames))
+            if values[0] is None:
+                values = of_time, of_bands
+            if self.config.skip_connection:
+                earlier.append(x)
+            yield x
 
-    def through(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """One layer, [b, t, k, d] -> [b, t, k, d]: along time within each sub-band, then along the sub-bands."""
-        along_time, along_bands = cast(nn.ModuleList, layer)
-        frames, bands = x.shape[1:3]
-        x = self._run(along_time, x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, bands)).transpose(1, 2)
-        return self._run(along_bands, x.flatten(0, 1)).unflatten(0, (-1, frames))
+    def _run(self, block: nn.Module, x: Tensor, first: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """`block` on sequences [m, l, d], and with value residual its attention's values [m, h, l, p].
 
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        """`block` on sequences [m, l, d]; with `recompute`, on some of them at a time."""
+        `first` are those of the first layer. With `recompute` only some sequences at a time.
+        """
+        if self.config.value_residual:
+            both: tuple[Tensor, Tensor] = cast(Transformer, block).with_values(x, first)
+            return both
         if not self.recompute:
-            out: Tensor = block(x)
-            return out
+            return block(x), None
         parts = x.split(max(1, RECOMPUTED_POSITIONS // x.shape[1]))
-        return torch.cat([cast(Tensor, checkpoint(block, part, use_reentrant=False)) for part in parts])
+        return torch.cat([cast(Tensor, checkpoint(block, part, use_reentrant=False)) for part in parts]), None
 
     def masks(self, x: Tensor) -> Tensor:
         """Output of the dual path [b, t, k, d] -> the complex mask of every stem [b, s, t, f, c, 2], float32."""
         features = self.final_norm(x)
-        return wide(torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1))
+        masks = wide(torch.stack([estimate(features) for estimate in self.mask_estimators], dim=1))
+        masks = self.mean_of_overlaps(masks)
+        return F.pad(masks[:, :, :, 1:], (0, 0, 0, 0, 1, 0)) if self.config.zero_dc else masks
 
     def use_scan(self, name: str) -> BandSplitSeparator:
         """Choose the form of every Mamba2 scan by a name in `bsmamba2.networks.scan.SCANS`. Returns self."""
