@@ -13,24 +13,28 @@ from runtime.engine.stems import usual_rest
 VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
-def model_of(config: ModelConfig, parameters: int) -> m.Model:
-    """The `model` entry of a manifest. `parameters` is their number, shared ones counted once."""
+def model_of(config: ModelConfig, parameters: int, rest: str | None = None) -> m.Model:
+    """The `model` entry of a manifest. `parameters` is their number, shared ones counted once.
+
+    `rest` is what the configuration calls the rest of a song, None for the usual name.
+    """
     return m.Model(
         kind=config.kind,
         dim=config.dim,
         depth=config.depth,
         channels=config.channels,
         stems=list(config.stems),
-        rest=usual_rest(config.stems),
+        rest=usual_rest(config.stems) if rest is None else rest,
         bands=list(config.bands),
-        starts=[],
+        starts=list(config.starts),
         parameters=parameters,
     )
 
 
 def is_network_of(config: ModelConfig, manifest: m.Manifest) -> bool:
     """Whether `config` describes the network that the engine was made from; the case of stem names does not count."""
-    found = replace(model_of(config, manifest.model.parameters), stems=[stem.lower() for stem in config.stems])
+    found = model_of(config, manifest.model.parameters, manifest.model.rest)
+    found = replace(found, stems=[stem.lower() for stem in config.stems])
     stft = m.Stft(**asdict(config.stft))
     return (found, stft) == (replace(manifest.model, stems=manifest.stems), manifest.stft)
 
@@ -71,7 +75,14 @@ def describe(
             name="bsm-export",
             versions={package: importlib.metadata.version(package) for package in VERSIONS_OF},
         ),
-        msst=None,
+        msst=_msst(checkpoint, (frames.opt - 1) * config.stft.hop_length),
         onnx_data=None,
         parity=parity,
     )
+
+
+def _msst(checkpoint: Checkpoint, chunk: int) -> m.Msst | None:
+    """How MSST cuts songs for the network, if the checkpoint says so and the engine has chunks of that length."""
+    if checkpoint.chunk != chunk or checkpoint.overlaps is None:
+        return None
+    return m.Msst(chunk, checkpoint.overlaps, checkpoint.batch)

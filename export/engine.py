@@ -69,7 +69,7 @@ def export_engine(
     with writing(name, with_plan=build is not None, with_reference=reference) as (folder, finals):
         report("building the network")
         model = checkpoint.model()
-        model_entry = model_of(config, sum(parameter.numel() for parameter in model.parameters()))
+        model_entry = model_of(config, checkpoint.parameters, checkpoint.rest)
         length = frames.opt if frames.min == frames.max else "frames"
         probes = probe_tensors(model_entry, length) if probe else []
         report("tracing the network into an ONNX graph")

@@ -15,11 +15,8 @@ from bsmamba2.networks.model import BandSplitSeparator
 LISTED = 8  # keys shown per list
 
 
-def require_fit(state: Mapping[str, Tensor], config: ModelConfig, inferred: Mapping[str, Any], where: str) -> None:
-    """Raise one CheckpointError that lists missing and unexpected keys and wrong shapes, with the most likely cause.
-
-    `inferred` holds the `ModelConfig` fields that the tensors themselves suggest.
-    """
+def require_fit(state: Mapping[str, Tensor], config: ModelConfig, where: str) -> None:
+    """Raise one CheckpointError that lists missing and unexpected keys and wrong shapes, with the most likely cause."""
     with torch.device("meta"):
         expected = {key: tuple(value.shape) for key, value in BandSplitSeparator(config).state_dict().items()}
     missing = [f"{key} {_shape(shape)}" for key, shape in expected.items() if key not in state]
@@ -36,7 +33,7 @@ def require_fit(state: Mapping[str, Tensor], config: ModelConfig, inferred: Mapp
         if keys:
             shown = keys[:LISTED] + ([f"... and {len(keys) - LISTED} more"] if len(keys) > LISTED else [])
             lines += [f"  {len(keys)} {title}:", *(f"    {line}" for line in shown)]
-    lines.append(f"  most likely cause: {_cause(config, inferred, missing, extra)}")
+    lines.append(f"  most likely cause: {_cause(missing, extra)}")
     raise CheckpointError("\n".join(lines))
 
 
@@ -58,23 +55,12 @@ def as_float32(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     return out
 
 
-def _cause(config: ModelConfig, inferred: Mapping[str, Any], missing: list[str], extra: list[str]) -> str:
-    differing = [
-        f"{field} {_short(getattr(config, field))} in the configuration, {_short(value)} in the tensors"
-        for field, value in inferred.items()
-        if getattr(config, field) != value
-    ]
-    if differing:
-        return "the configuration belongs to another network (" + "; ".join(differing[:4]) + ")"
+def _cause(missing: list[str], extra: list[str]) -> str:
     if any(".mlp" in key or "norm2" in key for key in extra):
         return "it was trained with mamba_gmlp or another unsupported option"
     if missing and not extra:
         return "the file is incomplete: it was cut short, or only part of the network was saved"
-    return "it was written by code other than the official BSMamba2 or MSST's copy of it"
-
-
-def _short(value: Any) -> str:
-    return f"with {len(value)} entries" if isinstance(value, tuple) else str(value)
+    return "it was written by other code than BSMamba2, BS-RoFormer (PyPI), MSST or UVR"
 
 
 def _shape(shape: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,13 +15,13 @@ from torch import Tensor
 
 from bsmamba2.checkpoint.content import part_of_several
 from bsmamba2.checkpoint.fit import as_float32, require_fit
-from bsmamba2.checkpoint.infer import count_stems, infer_sizes
 from bsmamba2.checkpoint.locate import USUAL_KEYS, Place, averaged, locate, tensors_of
 from bsmamba2.checkpoint.read import plain, read_tensors_and_config
 from bsmamba2.checkpoint.save import METADATA_KEY
-from bsmamba2.checkpoint.settings import read_yaml, settings_from
-from bsmamba2.config import ModelConfig, StftConfig
-from bsmamba2.errors import CheckpointError, ConfigError
+from bsmamba2.checkpoint.settings import Stated, changed, read_yaml, settings_from
+from bsmamba2.checkpoint.settle import settle
+from bsmamba2.config import ModelConfig
+from bsmamba2.errors import CheckpointError
 from bsmamba2.networks.model import BandSplitSeparator
 
 # Checkpoints in the package, by name.
@@ -40,32 +41,49 @@ class Checkpoint:
     config: ModelConfig
     state: dict[str, Tensor]
     notes: tuple[str, ...]
+    rest: str | None = None  # what the configuration calls the rest of a song without the only stem
+    # How MSST cuts songs for it, if the configuration says so:
+    chunk: int | None = None  # samples
+    overlaps: int | None = None  # a chunk starts every chunk // overlaps samples
+    batch: int = 1  # chunks at a time
+
+    @property
+    def parameters(self) -> int:
+        """Their number, shared ones counted once."""
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in BandSplitSeparator(self.config).parameters())
 
     def model(self) -> BandSplitSeparator:
         """A new network with these weights, in evaluation mode."""
         with torch.device("meta"):
             model = BandSplitSeparator(self.config)
-        model.to_empty(device="cpu").load_state_dict(self.state)
+        model.load_state_dict(self.state, assign=True)  # no copy: a file may take much of the memory
         return model.eval()
 
 
-def load_checkpoint(path: str | Path, config: str | Path | None = None, weights: str = "raw") -> Checkpoint:
+def load_checkpoint(
+    path: str | Path,
+    config: str | Path | None = None,
+    weights: str = "raw",
+    changes: Mapping[str, str] = MappingProxyType({}),
+) -> Checkpoint:
     """Read an official Lightning file, MSST's file, safetensors or a plain state_dict; or one of `SHIPPED`.
 
-    `config` is a yaml file that overrides what the checkpoint says of itself. `weights` is "raw", "ema" (the averaged
-    ones) or the key that holds them. Raises CheckpointError or ConfigError; executes nothing of the file.
+    `config` is a yaml file that overrides what the checkpoint says of itself; `changes` override values of it, by keys
+    such as "model.zero_dc". `weights` is "raw", "ema" (the averaged ones) or the key that holds them. Raises
+    CheckpointError or ConfigError; executes nothing of the file.
     """
     if str(path) in SHIPPED and not Path(path).is_file():
         path = str(files("bsmamba2") / "demo" / SHIPPED[str(path)])
-    return _load(Path(path), config, weights)
+    return _load(Path(path), config, weights, changes)
 
 
-def _load(path: Path, config_path: str | Path | None, weights: str) -> Checkpoint:
+def _load(path: Path, config_path: str | Path | None, weights: str, changes: Mapping[str, str]) -> Checkpoint:
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder: give the checkpoint file itself")
     content, metadata = read_tensors_and_config(path)
     try:
-        return _fitted(path, content, metadata, config_path, weights)
+        return _fitted(path, content, metadata, config_path, weights, changes)
     except CheckpointError as error:
         part = part_of_several(path)
         if part is None:
@@ -74,21 +92,28 @@ def _load(path: Path, config_path: str | Path | None, weights: str) -> Checkpoin
 
 
 def _fitted(
-    path: Path, content: Mapping[str, Any], metadata: Mapping[str, str], config_path: str | Path | None, weights: str
+    path: Path,
+    content: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    config_path: str | Path | None,
+    weights: str,
+    changes: Mapping[str, str],
 ) -> Checkpoint:
     """The content of the file as a configuration and a state_dict that match."""
     place, found = _place(content, weights, path)
     state, ignored = tensors_of(place, path)
     stated, source = _stated(content, metadata, path)
-    if config_path is not None:
-        over = settings_from(read_yaml(Path(config_path)), str(config_path))
-        stated = {**stated, **over, "stft": {**stated.get("stft", {}), **over.get("stft", {})}}
-        source = f"{config_path}, then {source}" if source else str(config_path)
+    if config_path is not None or changes:
+        given = {} if config_path is None else read_yaml(Path(config_path))
+        where = "--set" if config_path is None else str(config_path)
+        stated = settings_from(changed(given, changes, where), where).over(stated)
+        source = f"{where}, then {source}" if source else where
 
-    config, inferred, notes = _settle(state, stated, source, path)
+    settled = settle(state, stated, source, path)
+    config, notes = settled.config, settled.notes
     if ignored:
         notes.append(f"{len(ignored)} entries besides the network ignored: {', '.join(ignored[:3])}")
-    require_fit(state, config, inferred, str(path))
+    require_fit(state, config, str(path))
     of_optimizer = _averaged_by_optimizer(content) if weights == "ema" else None
     if of_optimizer is not None:
         state = _averaged(of_optimizer, state, config, path)
@@ -100,6 +125,10 @@ def _fitted(
         config=config,
         state=as_float32(state, str(path)),
         notes=(*notes, *found),
+        rest=settled.rest,
+        chunk=stated.inference.get("chunk_size"),
+        overlaps=stated.inference.get("num_overlap"),
+        batch=stated.inference.get("batch_size", 1),
     )
 
 
@@ -124,8 +153,8 @@ def _layout(content: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
     return "state_dict"
 
 
-def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], str]:
-    """The `ModelConfig` fields that the checkpoint states, and where it states them."""
+def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path) -> tuple[Stated, str]:
+    """What the checkpoint states of its configuration, and where it states it."""
     if METADATA_KEY in metadata:
         try:
             stated = json.loads(metadata[METADATA_KEY])
@@ -134,53 +163,16 @@ def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path)
             config = ModelConfig.from_dict(stated)
         except (json.JSONDecodeError, RecursionError) as error:
             raise CheckpointError(f"{path}: its metadata is not JSON ({error})") from error
-        fields = {name: getattr(config, name) for name in stated}
-        if "stft" in fields:
-            fields["stft"] = dict(stated["stft"])
-        return fields, "its metadata"
+        model = {name: getattr(config, name) for name in stated if name not in ("stft", "stems")}
+        stems = config.stems if "stems" in stated else ()
+        return Stated(model, dict(stated.get("stft", {})), instruments=stems), "its metadata"
     try:
         hyper_parameters = plain(content.get("hyper_parameters"))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if isinstance(hyper_parameters, dict):
         return settings_from(hyper_parameters, f"{path}: hyper_parameters"), "its hyper_parameters"
-    return {}, ""
-
-
-def _settle(
-    state: Mapping[str, Tensor], stated: dict[str, Any], source: str, path: Path
-) -> tuple[ModelConfig, dict[str, Any], list[str]]:
-    """The configuration from what is stated, otherwise from the tensors, otherwise with published values."""
-    notes = [f"configuration from {source}" if source else "no configuration: sizes inferred from the tensors"]
-    known = dict(stated.get("stft", {}))
-    if "n_fft" in known:
-        known.setdefault("win_length", known["n_fft"])
-    try:
-        stft = StftConfig(**known)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    published = [name for name in ("sample_rate", "n_fft", "hop_length") if name not in known]
-    if published:
-        values = ", ".join(f"{name} {getattr(stft, name)}" for name in published)
-        notes.append(f"not stated, published values assumed: {values}")
-    try:
-        inferred = infer_sizes(state, stft.bins)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    count = count_stems(state)
-    named = tuple(stated.get("stems", ()))
-    stems = tuple(stem.lower() for stem in named)  # as files and commands have them
-    if len(stems) != count:
-        found = f"{source} lists {len(stems)} stems, the network has {count}" if stems else "stem names not stated"
-        stems = ("vocals",) if count == 1 else tuple(f"stem_{i + 1}" for i in range(count))
-        notes.append(f"{found}: using {', '.join(stems)}")
-    elif stems != named:
-        notes.append(f"stem names in lower case: {', '.join(stems)} (in {source}: {', '.join(named)})")
-    fields = {**inferred, **stated, "stems": stems, "stft": stft}
-    try:
-        return ModelConfig(**fields), inferred, notes
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return Stated(), ""
 
 
 def _averaged_by_optimizer(content: Mapping[str, Any]) -> list[Any] | tuple[Any, ...] | None:

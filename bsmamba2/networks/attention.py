@@ -105,6 +105,8 @@ class Attention(nn.Module):
         mixes_values: bool = False,
     ) -> None:
         super().__init__()
+        self.embedding_name = "pope_embed" if config.pope else "rotary_embed"
+        self.add_module(self.embedding_name, embedding)
         self.heads = config.heads
         self.dropout = config.attn_dropout
         self.norm = RMSNorm(config.dim)
@@ -116,8 +118,6 @@ class Attention(nn.Module):
         if mixes_values:
             self.to_value_residual_mix = nn.Linear(config.dim, config.heads)
         self.mixes_values = mixes_values
-        self.embedding_name = "pope_embed" if config.pope else "rotary_embed"
-        self.add_module(self.embedding_name, embedding)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.with_values(x)[0]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from bsmamba2.checkpoint.settings import read_yaml, settings_from
+from bsmamba2.checkpoint.mel_bands import mel_bands
+from bsmamba2.checkpoint.settings import Stated, read_yaml, settings_from
 from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.errors import ConfigError
 from bsmamba2.training.augment import Augmentation
@@ -110,15 +111,11 @@ def read_settings(name: str | Path) -> TrainingSettings:
 def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
     """The settings from the content of a yaml file. Raises ConfigError for unknown, wrong or conflicting settings."""
     stated = settings_from(content, where)
-    stft = dict(stated.pop("stft", {}))
-    if "n_fft" in stft:
-        stft.setdefault("win_length", stft["n_fft"])
     try:
-        stated["stems"] = tuple(stem.lower() for stem in stated.get("stems", ModelConfig.stems))
-        model = ModelConfig(**{**stated, "stft": StftConfig(**stft)})
+        model = _model(stated)
         data = DataSettings(**_typed(DataSettings, content.get("data"), "data"))
         data = replace(data, sources=tuple(source.lower() for source in data.sources))
-        loop = {key: value for key, value in dict(content.get("training") or {}).items() if key != "target_instrument"}
+        loop = {key: value for key, value in dict(content.get("training") or {}).items() if key not in ("target_instrument", "instruments")}
         training = LoopSettings(**_typed(LoopSettings, loop, "training"))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
@@ -132,6 +129,20 @@ def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
             f"({training.batch_size} * {training.accumulate}), so that epochs have whole steps"
         )
     return settings
+
+
+def _model(stated: Stated) -> ModelConfig:
+    known = dict(stated.stft)
+    if "n_fft" in known:
+        known.setdefault("win_length", known["n_fft"])
+    stft, fields = StftConfig(**known), dict(stated.model)
+    if stated.mel_bands is not None:
+        table = mel_bands(stft.sample_rate, stft.n_fft, stated.mel_bands)
+        if table is None:
+            raise ConfigError(f"model.num_bands is {stated.mel_bands}: too many for n_fft {stft.n_fft}")
+        fields |= {"kind": "transformer", "starts": table[0], "bands": table[1]}
+    names = stated.instruments if stated.target is None else (stated.target,)
+    return ModelConfig(**fields, stft=stft, stems=tuple(name.lower() for name in names) or ModelConfig.stems)
 
 
 def _typed(cls: type, section: Any, where: str) -> dict[str, Any]:

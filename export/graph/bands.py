@@ -12,8 +12,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from bsmamba2.networks.bands import BandSplit, MaskEstimator, in_bands
 from bsmamba2.networks.layers import RMSNorm
-from bsmamba2.networks.model import BandSplit, BandSplitSeparator, MaskEstimator
+from bsmamba2.networks.model import BandSplitSeparator
 
 
 class BatchedLinear(nn.Module):
@@ -23,7 +24,9 @@ class BatchedLinear(nn.Module):
 
     def __init__(self, layers: list[nn.Linear]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach().T for layer in layers]))  # [n, i, o]
+        weight = torch.stack([layer.weight.detach().T for layer in layers])  # [n, i, o]
+        # ONNX Runtime packs the weight of a product in advance if it is a matrix.
+        self.weight = nn.Parameter(weight[0] if len(layers) == 1 else weight)
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers])[:, None])  # [n, 1, o]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,6 +44,7 @@ class GroupedBandSplit(nn.Module):
 
     def __init__(self, split: BandSplit) -> None:
         super().__init__()
+        self.positions = split.positions
         self.runs = runs(split.widths)
         self.widths = [number * split.widths[first] for first, number in self.runs]
         self.norms, self.linears = nn.ModuleList(), nn.ModuleList()
@@ -53,7 +57,7 @@ class GroupedBandSplit(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         out = []
-        parts = mixture.flatten(2).split(self.widths, dim=-1)
+        parts = in_bands(mixture, self.positions).flatten(2).split(self.widths, dim=-1)
         for part, (_, number), norm, linear in zip(parts, self.runs, self.norms, self.linears, strict=True):
             bands = norm(part.unflatten(-1, (number, -1))).transpose(1, 2)  # [b, n, t, i]
             out.append(linear(bands.to(linear.weight.dtype)))
@@ -61,7 +65,7 @@ class GroupedBandSplit(nn.Module):
 
 
 class GroupedMaskEstimator(nn.Module):
-    """`MaskEstimator`, [b, t, k, d] -> [b, t, f, c, 2]."""
+    """`MaskEstimator`, [b, t, k, d] -> [b, t, p, c, 2]."""
 
     def __init__(self, estimator: MaskEstimator) -> None:
         super().__init__()

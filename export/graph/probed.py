@@ -20,8 +20,7 @@ class Probed(nn.Module):
         self.model = model
 
     def forward(self, mixture: Tensor) -> tuple[Tensor, ...]:
-        stages = [self.model.band_split(mixture)]
-        for layer in self.model.layers:
-            stages.append(self.model.through(layer, stages[-1]))
+        features = self.model.band_split(mixture)
+        stages = [features, *self.model.dual_path(features)]
         masks = self.model.masks(stages[-1])
         return complex_product(masks, mixture[:, None]), masks, *(wide(stage) for stage in stages)

@@ -1,4 +1,4 @@
-"""Rotary embeddings with constant tables: an engine's longest sequence is known, and so are its angles."""
+"""Positions with constant tables: an engine's longest sequence is known, and so are its angles."""
 
 from __future__ import annotations
 
@@ -6,32 +6,39 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from bsmamba2.networks.attention import Attention, PolarEmbedding, RotaryEmbedding, polar, rotated
 from bsmamba2.networks.model import BandSplitSeparator
-from bsmamba2.networks.roformer import Attention, RotaryEmbedding, rotated
 
 
-class FixedRotary(nn.Module):
-    """`RotaryEmbedding` for sequences of at most `length` positions."""
+class FixedEmbedding(nn.Module):
+    """`RotaryEmbedding` or `PolarEmbedding` for sequences of at most `length` positions."""
 
-    cos: Tensor
-    sin: Tensor
-
-    def __init__(self, rotary: RotaryEmbedding, length: int) -> None:
+    def __init__(self, embedding: RotaryEmbedding | PolarEmbedding, length: int) -> None:
         super().__init__()
-        cos, sin = rotary.tables(length)
-        self.register_buffer("cos", cos)
-        self.register_buffer("sin", sin)
+        self.is_rotary = isinstance(embedding, RotaryEmbedding)
+        self.names = []
+        for i, each in enumerate(embedding.tables(length)):
+            self.register_buffer(f"table_{i}", each.detach())
+            self.names.append(f"table_{i}")
 
-    def forward(self, x: Tensor) -> Tensor:
-        length = x.shape[-2]
-        return rotated(x, self.cos[:length], self.sin[:length])
+    def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        length = q.shape[-2]
+        tables = tuple(cast(Tensor, self.get_buffer(name))[..., :length, :] for name in self.names)
+        if self.is_rotary:
+            cos, sin = tables
+            return rotated(q, cos, sin), rotated(k, cos, sin)
+        return polar(q, k, tables)
 
 
 def fix_rotary(model: BandSplitSeparator, frames: int) -> None:
-    """Replace every rotary embedding of `model` by one with tables, for at most `frames` frames."""
+    """Replace the positions of every attention of `model` by tables, for at most `frames` frames."""
     bands = len(model.config.bands)
     for layer in model.layers:
-        for block, length in zip(cast(nn.ModuleList, layer), (frames, bands), strict=True):
+        *_, along_time, along_bands = cast(nn.ModuleList, layer)
+        for block, length in ((along_time, frames), (along_bands, bands)):
+            fixed: nn.Module | None = None
             for module in block.modules():
                 if isinstance(module, Attention):
-                    module.rotary_embed = FixedRotary(cast(RotaryEmbedding, module.rotary_embed), length)
+                    if fixed is None:
+                        fixed = FixedEmbedding(module.get_submodule(module.embedding_name), length)  # type: ignore[arg-type]
+                    module.set_submodule(module.embedding_name, fixed)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
 from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.roformer import Transformer
 
 # Sequences per slice, measured with ONNX Runtime on two cores: one sequence along time (hundreds of frames), or as many
 # along the sub-bands (62 each) as give about the same number of positions.
@@ -29,25 +30,48 @@ class Sliced(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        sequences, length, dim = x.shape
-        if self.size > 1:  # the last slice is padded with zeros
-            fill = (sequences + self.size - 1) // self.size * self.size - sequences
-            x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, fill))
-
         def step(unused: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
             return unused.clone(), self.block(part)
 
-        # torch's scan requires a state; slices are independent, so this one is not used.
-        _, out = scan(step, torch.zeros(1, dtype=x.dtype), x.reshape(-1, self.size, length, dim))
-        return out.reshape(-1, length, dim).narrow(0, 0, sequences)
+        _, out = scan(step, self._unused(x), self._in_slices(x))
+        return self._joined(out, x)
+
+    def with_values(self, x: Tensor, first: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`Transformer.with_values`, with values [m, h, l, p]."""
+        block = cast(Transformer, self.block)
+
+        def step(unused: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            return unused.clone(), block.with_values(*parts)
+
+        inputs = (x,) if first is None else (x, first)
+        _, outs = scan(step, self._unused(x), tuple(map(self._in_slices, inputs)))
+        out, values = (self._joined(each, x) for each in outs)
+        return out, values
+
+    def _unused(self, x: Tensor) -> Tensor:
+        """torch's scan requires a state; slices are independent, so this one is not used."""
+        return torch.zeros(1, dtype=x.dtype)
+
+    def _in_slices(self, x: Tensor) -> Tensor:
+        """[m, ...] -> [slices, size, ...], the last slice padded with zeros."""
+        if self.size > 1:
+            fill = (x.shape[0] + self.size - 1) // self.size * self.size - x.shape[0]
+            x = torch.nn.functional.pad(x, (*[0, 0] * (x.ndim - 1), 0, fill))
+        return x.reshape(-1, self.size, *x.shape[1:])
+
+    def _joined(self, out: Tensor, x: Tensor) -> Tensor:
+        """[slices, size, ...] -> [m, ...], as many as in `x`."""
+        return out.reshape(-1, *out.shape[2:]).narrow(0, 0, x.shape[0])
 
 
 def slice_dual_path(model: BandSplitSeparator) -> None:
     """Replace every block of the dual path by its sliced form."""
     for layer in model.layers:
         blocks = cast(nn.ModuleList, layer)
-        blocks[0] = Sliced(blocks[0], ALONG_TIME)
-        blocks[1] = Sliced(blocks[1], ALONG_BANDS)
+        if model.config.linear_depth:
+            blocks[0] = Sliced(blocks[0], 1)  # an item of the batch
+        blocks[-2] = Sliced(blocks[-2], ALONG_TIME)
+        blocks[-1] = Sliced(blocks[-1], ALONG_BANDS)
 
 
 def take_conv_weights_inside(model: onnx.ModelProto) -> None:

@@ -1,0 +1,142 @@
+"""The configuration of a network from what is stated, from its tensors, and otherwise from published values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bsmamba2.checkpoint.infer import count_stems, infer_sizes
+from bsmamba2.checkpoint.settings import KEYS, Stated
+from bsmamba2.config import ModelConfig, StftConfig
+from bsmamba2.errors import CheckpointError, ConfigError
+
+# Hops of published networks by n_fft; others have a quarter of n_fft.
+PUBLISHED_HOPS = {2048: 441, 4096: 882}
+ASK = "if this is wrong, give the yaml with --config, or the value with --set"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`rest` is what the configuration calls the rest of a song without the only stem, if it does."""
+
+    config: ModelConfig
+    rest: str | None
+    notes: list[str]
+
+
+def settle(state: Mapping[str, Tensor], stated: Stated, source: str, path: Path) -> Settled:
+    """The configuration of the network in `state`. `source` says where `stated` is from; "" if nowhere.
+
+    Raises CheckpointError or ConfigError, among others for a configuration that contradicts the tensors.
+    """
+    notes = [f"configuration from {source}" if source else "no configuration: sizes inferred from the tensors"]
+    try:
+        inferred = infer_sizes(state, stated.stft)
+        of_tensors = inferred.pop("stft")
+        _require_no_contradiction(inferred, of_tensors, count_stems(state), stated, source)
+        if inferred["mask_depth"] != stated.model.get("mask_depth", inferred["mask_depth"]):
+            notes.append(f"mask_estimator_depth counted as in older code: {inferred['mask_depth']} linear layers")
+        stft = _stft({**stated.stft, **of_tensors}, notes)
+        stems, rest = _stems(count_stems(state), stated, source, notes)
+        unused = () if inferred["kind"] != "mamba2" else ("heads", "dim_head")
+        fields = {name: value for name, value in stated.model.items() if name not in unused} | inferred
+        _say_what_no_tensor_tells(fields, stated, source, notes)
+        return Settled(ModelConfig(**fields, stems=stems, stft=stft), rest, notes)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _require_no_contradiction(
+    inferred: Mapping[str, Any], stft: Mapping[str, Any], stems: int, stated: Stated, source: str
+) -> None:
+    """Raise ConfigError with every field in which the configuration contradicts the tensors."""
+    network = "a Mel-Band RoFormer" if inferred["starts"] else "a network of consecutive sub-bands"
+    wrong = []
+    if (stated.mel_bands is not None or "bands" in stated.model) and (stated.mel_bands is None) != (
+        not inferred["starts"]
+    ):
+        other = "a Mel-Band RoFormer" if stated.mel_bands is not None else "a network of consecutive sub-bands"
+        wrong.append(f"model is that of {other}, the tensors are of {network}")
+    elif stated.mel_bands not in (None, len(inferred["bands"])):
+        wrong.append(f"model.num_bands is {stated.mel_bands}, the tensors have {len(inferred['bands'])}")
+    for name, value in stated.model.items():
+        found = inferred.get(name, value)
+        # Before PyPI's 0.3.5 the depth of a Mel-Band RoFormer's mask estimator counted all linear layers.
+        older = name == "mask_depth" and inferred["starts"] and found == value - 1
+        if found != value and not older and (name not in ("bands", "block_norm", "starts") or not wrong):
+            wrong.append(f"{KEYS.get(name, name)} is {_yaml(name, value)}, the tensors have {_yaml(name, found)}")
+    for name, value in stft.items():
+        if stated.stft.get(name, value) != value:
+            wrong.append(f"{name} is {stated.stft[name]}, the tensors are for {value}")
+    if stated.stems not in (None, stems):
+        wrong.append(f"model.num_stems is {stated.stems}, the tensors have {stems}")
+    elif stems > 1 and stated.instruments and len(stated.instruments) != stems:
+        wrong.append(f"training.instruments has {len(stated.instruments)} names, the tensors have {stems} stems")
+    if wrong:
+        raise ConfigError(
+            f"the configuration ({source}) belongs to another network: {'; '.join(wrong)}: give the yaml of this "
+            "checkpoint, or leave out --config: what the tensors tell is read from them"
+        )
+
+
+def _yaml(name: str, value: Any) -> str:
+    """A value of a ModelConfig field as yaml files have it."""
+    if name == "channels":
+        return "stereo" if value == 2 else "mono"
+    if name == "mask_depth":
+        return f"{value} linear layers"
+    if isinstance(value, tuple | list):
+        return f"{len(value)} sub-bands ({', '.join(map(str, value[:3]))} ... {value[-1]} bins)" if value else "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)[:40]
+
+
+def _stft(known: dict[str, Any], notes: list[str]) -> StftConfig:
+    values = dict(known)
+    values.setdefault("win_length", values["n_fft"])
+    values.setdefault("hop_length", PUBLISHED_HOPS.get(values["n_fft"], values["n_fft"] // 4))
+    stft = StftConfig(**values)
+    published = [name for name in ("sample_rate", "hop_length") if name not in known]
+    if published:
+        shown = ", ".join(f"{name} {getattr(stft, name)}" for name in published)
+        notes.append(f"not stated, published values assumed: {shown} ({ASK})")
+    return stft
+
+
+def _say_what_no_tensor_tells(fields: dict[str, Any], stated: Stated, source: str, notes: list[str]) -> None:
+    """Settings of MSST's networks that leave no trace in the tensors: set them, and say what was assumed."""
+    if fields["kind"] != "transformer" or "metadata" in source or "hyper_parameters" in source:
+        return
+    if not source:
+        notes.append(f"not stated: no skip_connection, as in most published networks ({ASK})")
+    if "zero_dc" not in stated.model:
+        fields["zero_dc"] = fields["pope"]  # PoPE is younger than the change
+        kept = "bin 0 is set to zero, as MSST does" if fields["pope"] else "bin 0 is kept, as MSST did"
+        notes.append(f"zero_dc not stated: {kept} {'since' if fields['pope'] else 'before'} 2025-09-23 ({ASK})")
+
+
+def _stems(count: int, stated: Stated, source: str, notes: list[str]) -> tuple[tuple[str, ...], str | None]:
+    """The names of the stems, in lower case, and of the rest of a song without the only one."""
+    named, target = stated.instruments, stated.target
+    if count == 1 and target is None and len(named) > 1:
+        target = named[0]
+        notes.append(f"{source} names {len(named)} stems and no target_instrument, the network has 1: using {target}")
+    stems = (target,) if count == 1 and target is not None else named
+    if not stems:
+        stems = ("vocals",) if count == 1 else tuple(f"stem_{i + 1}" for i in range(count))
+        notes.append(f"stem names not stated: using {', '.join(stems)}")
+    usable = tuple(map(_usable, stems))
+    if usable != stems:
+        notes.append(f"stem names as files have them: {', '.join(usable)} (in {source}: {', '.join(stems)})")
+    others = [_usable(each) for each in named if _usable(each) != usable[0]]
+    return usable, others[0] if count == 1 and len(others) == 1 else None
+
+
+def _usable(stem: str) -> str:
+    """A stem's name in lower case, with characters that file names may have."""
+    return "".join(char if char.isalnum() or char in "-_ " else "_" for char in stem.lower())
