@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.dsp.chunks import ChunkPlan
 from runtime.evaluation.metrics import csdr, usdr
 from runtime.evaluation.tracks import Track, Truth, find_tracks, read_track
 from runtime.separation.separator import Separator, open_separator

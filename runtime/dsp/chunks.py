@@ -28,9 +28,9 @@ WINDOWS: dict[str, Callable[[Positions], Positions]] = {
 class Chunk:
     """Part of a song and what is needed to put its result back in place.
 
-    `wave` [..., chunk] begins at sample `start` of the song; what it holds beyond the song's ends, before sample 0 too,
-    was made up. `weights` [chunk] are those of its samples in the result. `done` are those of its samples that belong to
-    the song and that no later chunk changes.
+    `wave` [..., chunk] begins at sample `start` of the song. That may be negative: where a chunk reaches beyond the
+    ends of the song, it holds padding. `weights` [chunk] are the weights of its samples in the result, `done` those of
+    its samples that are in the song and that no later chunk changes. `last`: no chunk follows.
     """
 
     start: int
