@@ -139,10 +139,10 @@ class ChunkCutter:
         return Chunk(self._start, wave, weights, slice(0, done), last)
 
 
-def padded(wave: Float, length: int, mode: str = "constant") -> Float:
-    """`wave` [..., n] with samples added at its end, [..., length]; `mode` is one of `numpy.pad`, by default zeros."""
-    out: Float = np.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, length - wave.shape[-1])], mode=mode)  # type: ignore
-    return out
+def padded(wave: Float, length: int, mirrored: bool = False) -> Float:
+    """`wave` [..., n] with samples added at its end, zeros or its own `mirrored`, [..., length]."""
+    missing = [(0, 0)] * (wave.ndim - 1) + [(0, length - wave.shape[-1])]
+    return np.pad(wave, missing, mode="reflect") if mirrored else np.pad(wave, missing)
 
 
 class OverlapAdd:

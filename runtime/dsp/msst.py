@@ -120,10 +120,10 @@ class MsstCutter:
         count = plan.count(self._samples)
         while self._number < count:
             part = self._wave.first(min(plan.chunk, len(self._wave)))
-            mode = "reflect" if part.shape[-1] > plan.chunk // 2 else "constant"
+            wave = padded(part, plan.chunk, mirrored=part.shape[-1] > plan.chunk // 2)
             in_last = self._next_batch() >= msst_count * plan.step
             last = self._number == count - 1
-            yield self._chunk(padded(part, plan.chunk, mode), msst_count if in_last else None, last)
+            yield self._chunk(wave, msst_count if in_last else None, last)
             self._wave.drop(min(plan.step, len(self._wave)))
             self._number += 1
 
