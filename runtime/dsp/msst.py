@@ -83,7 +83,8 @@ class MsstPlan:
 class MsstCutter:
     """Cuts a song into the chunks of an `MsstPlan`, block by block.
 
-    A chunk waits until it is known whether its batch is the last one. So what waits is never more than a batch.
+    The first chunks wait until it is known whether the song is padded, all of them until it is known whether their
+    batch is the last one. So what waits is never more than two borders, a chunk or a batch.
     """
 
     def __init__(self, plan: MsstPlan) -> None:
