@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.audio import read_song, resample
-from runtime.dsp.chunks import WINDOWS, Chunk, ChunkPlan, Cutter, OverlapAdd
+from runtime.dsp.chunks import WINDOWS, Chunk, ChunkPlan, OverlapAdd
 from runtime.separation.engine_run import EngineRun
 from runtime.separation.separator import open_separator
 from runtime.separation.stream import paired
@@ -83,17 +83,19 @@ def mean_level(values: list[float]) -> str:
 
 def separated(engine: EngineRun, wave: np.ndarray, plan: ChunkPlan) -> Results:
     def chunks() -> Iterator[Chunk]:
-        cutter = Cutter(plan)
+        cutter = plan.cutter()
         yield from cutter.put(paired(wave, engine.manifest.model.channels))
-        yield cutter.finish()
+        yield from cutter.finish()
 
     stems = list(range(len(engine.manifest.model.stems)))
     return list(engine.run(chunks(), stems, lambda done: None))
 
 
 def together(results: Results, plan: ChunkPlan) -> np.ndarray:
-    total = OverlapAdd(plan)
-    return np.concatenate([total.add(chunk, waves) for chunk, waves in results], axis=-1)
+    """The results of chunks that were cut by a plan with the steps of `plan`, by its weights."""
+    total = OverlapAdd()
+    weighted = ((replace(each, weights=plan.weights(each.start == 0, each.last)), waves) for each, waves in results)
+    return np.concatenate([total.add(chunk, waves) for chunk, waves in weighted], axis=-1)
 
 
 def by_distance(results: Results, reference: np.ndarray, rate: int, sums: np.ndarray) -> None:

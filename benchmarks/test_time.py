@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.dsp.chunks import ChunkPlan
 from runtime.evaluation.metrics import csdr, usdr
 from runtime.evaluation.tracks import Track, Truth, find_tracks, read_track
 from runtime.separation.separator import Separator, open_separator
@@ -96,7 +97,7 @@ def main() -> None:
             means = [np.mean([vocals(way, i) for way in several], axis=0) for i in range(len(truths))]
             row(name, str(len(several)), means)
         for overlap in (0.5, 0.75):
-            separator.plan = separator.plan.of(separator.manifest.chunk_samples, overlap)
+            separator.plan = ChunkPlan.of(separator.manifest.chunk_samples, overlap)
             row(f"overlap {overlap}", f"{0.75 / (1 - overlap):.1f}", [Way().vocals(separator, each) for each in truths])
 
 

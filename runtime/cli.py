@@ -17,7 +17,8 @@ from runtime.command import Debug, Device, Threads, Version, run_command
 from runtime.engine.info import describe_engine
 from runtime.errors import OptionError, SeparationError
 from runtime.printable import counted, printable
-from runtime.separation.separator import DEFAULT_OVERLAP, Separator, open_separator
+from runtime.separation.procedure import DEFAULT_OVERLAP, PROCEDURES
+from runtime.separation.separator import Separator, open_separator
 from runtime.songs.batch import Batch, Outcome, Settings
 from runtime.songs.inputs import STDIN, SUFFIXES, find_songs, shown
 from runtime.songs.journal import Journal
@@ -30,6 +31,7 @@ app = typer.Typer(add_completion=False)
 Format = Enum("Format", {name: name.lower() for name in FORMATS}, type=str)  # type: ignore[misc]
 Subtype = Enum("Subtype", {name: name for name in SUBTYPES}, type=str)  # type: ignore[misc]
 Clip = Enum("Clip", {name: name for name in CLIP}, type=str)  # type: ignore[misc]
+Procedure = Enum("Procedure", {name: name for name in PROCEDURES}, type=str)  # type: ignore[misc]
 
 
 @app.command()
@@ -78,9 +80,18 @@ def run(
         typer.Option(metavar="FILE.jsonl", help="Append a line of JSON per song: what was done.", show_default=False),
     ] = None,
     overlap: Annotated[
-        float,
-        typer.Option(help="Overlap between chunks, as a fraction (0 to 0.9). 0 reproduces the official code."),
-    ] = DEFAULT_OVERLAP,
+        float | None,
+        typer.Option(
+            help="Overlap between chunks, as a fraction (0 to 0.9). 0 reproduces the official code.",
+            show_default=str(DEFAULT_OVERLAP),
+        ),
+    ] = None,
+    procedure: Annotated[
+        Procedure,
+        typer.Option(
+            help="How songs are cut into chunks and joined: as is best (default), or exactly as MSST does it."
+        ),
+    ] = Procedure.default,  # type: ignore[attr-defined]
     tta: Annotated[
         bool, typer.Option("--tta", help="Average with a second pass over swapped left/right channels (2x slower).")
     ] = False,
@@ -121,7 +132,14 @@ def run(
         separator = stack.enter_context(
             closing(
                 open_separator(
-                    engine, overlap=overlap, batch=batch, threads=threads, device=device, tta=tta, shifts=shifts
+                    engine,
+                    overlap=overlap,
+                    batch=batch,
+                    threads=threads,
+                    device=device,
+                    tta=tta,
+                    shifts=shifts,
+                    procedure=procedure.value,
                 )
             )
         )

@@ -83,14 +83,17 @@ def separator_of(
     channels=2,
     sample_rate=44100,
     frames=11,
-    overlap=0.25,
+    overlap=None,
     batch=1,
     stems=None,
     function=None,
+    msst=None,
     **options,
 ) -> Separator:
     names = stems or (["vocals"] if len(gains) == 1 else [f"stem{i}" for i in range(len(gains))])
     data = manifest_data(stems=names, channels=channels, sample_rate=sample_rate, frames=frames)
+    if msst is not None:  # num_overlap, batch_size
+        data["msst"] = {"chunk_size": 441 * (frames - 1), "num_overlap": msst[0], "batch_size": msst[1]}
     manifest = Manifest.from_json(json.dumps(data), "a test")
     return Separator(FakeBackend(gains, function), manifest, overlap, batch, **options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,42 @@ WINDOWS: dict[str, Callable[[Positions], Positions]] = {
     "linear": lambda x: x,
     "flat": np.ones_like,
 }
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Part of a song and what is needed to put its result back in place.
+
+    `wave` [..., chunk] begins at sample `start` of the song. That may be negative: where a chunk reaches beyond the
+    ends of the song, it holds padding. `weights` [chunk] are the weights of its samples in the result, `done` those of
+    its samples that are in the song and that no later chunk changes. `last`: no chunk follows.
+    """
+
+    start: int
+    wave: Float
+    weights: Float
+    done: slice
+    last: bool
+
+
+class Cutter(Protocol):
+    """Cuts a song into the chunks of a plan, block by block."""
+
+    def put(self, block: Float) -> Iterator[Chunk]:
+        """Add the next [..., n]; yields the chunks that no later block changes."""
+
+    def finish(self) -> Iterator[Chunk]:
+        """The other chunks of the song, at least the last one."""
+
+
+class Plan(Protocol):
+    """A way to cut songs into chunks of equal length."""
+
+    def count(self, samples: int) -> int:
+        """The number of chunks of a song of `samples`."""
+
+    def cutter(self) -> Cutter:
+        """Cuts one song."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +92,10 @@ class ChunkPlan:
         """The number of chunks of a song of `samples`."""
         return 1 + -(-max(0, samples - self.chunk) // self.step)
 
+    def cutter(self) -> ChunkCutter:
+        """Cuts one song."""
+        return ChunkCutter(self)
+
     def weights(self, first: bool, last: bool) -> Float:
         """The weight of each sample of a chunk, [chunk].
 
@@ -72,18 +113,8 @@ class ChunkPlan:
         return weights
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Part of a song, [..., chunk], from sample `start` on; the last one has zeros after its `samples`."""
-
-    start: int
-    wave: Float
-    samples: int
-    last: bool
-
-
-class Cutter:
-    """Cuts a waveform into the chunks of a plan, block by block."""
+class ChunkCutter:
+    """Cuts a song into the chunks of a `ChunkPlan`, block by block."""
 
     def __init__(self, plan: ChunkPlan) -> None:
         self._plan = plan
@@ -94,36 +125,44 @@ class Cutter:
         """Add the next [..., n]; yields the chunks that are complete, except the last one of the song."""
         self._wave.put(block)
         while len(self._wave) > self._plan.chunk:  # a sample after this chunk: it is not the last
-            yield Chunk(self._start, self._wave.first(self._plan.chunk), self._plan.chunk, last=False)
+            yield self._chunk(self._wave.first(self._plan.chunk), self._plan.step, last=False)
             self._wave.drop(self._plan.step)
             self._start += self._plan.step
 
-    def finish(self) -> Chunk:
+    def finish(self) -> Iterator[Chunk]:
         """The last chunk."""
         rest = self._wave.first(len(self._wave))
-        missing = self._plan.chunk - rest.shape[-1]
-        wave = np.pad(rest, [(0, 0)] * (rest.ndim - 1) + [(0, missing)])
-        return Chunk(self._start, wave, rest.shape[-1], last=True)
+        yield self._chunk(padded(rest, self._plan.chunk), rest.shape[-1], last=True)
+
+    def _chunk(self, wave: Float, done: int, last: bool) -> Chunk:
+        weights = self._plan.weights(first=self._start == 0, last=last)
+        return Chunk(self._start, wave, weights, slice(0, done), last)
+
+
+def padded(wave: Float, length: int, mirrored: bool = False) -> Float:
+    """`wave` [..., n] with samples added at its end, zeros or its own `mirrored`, [..., length]."""
+    missing = [(0, 0)] * (wave.ndim - 1) + [(0, length - wave.shape[-1])]
+    return np.pad(wave, missing, mode="reflect") if mirrored else np.pad(wave, missing)
 
 
 class OverlapAdd:
-    """The weighted mean of overlapping chunks, added in order."""
+    """The weighted mean of overlapping chunks, added in order; 0 where no chunk has a weight."""
 
-    def __init__(self, plan: ChunkPlan) -> None:
-        self._plan = plan
-        self._sum: Float | None = None  # of the chunks so far, from the start of the latest
-        self._weight = np.zeros(plan.chunk, np.float32)
+    def __init__(self) -> None:
+        self._start = 0  # of the latest chunk; the sums are those of the chunks so far, from there on
+        self._sum: Float | None = None
+        self._weight = np.zeros(0, np.float32)
 
     def add(self, chunk: Chunk, wave: Float) -> Float:
-        """Add the result of a chunk, [..., chunk]; returns the samples that no later chunk changes, [..., n]."""
-        weights = self._plan.weights(first=chunk.start == 0, last=chunk.last)
+        """Add the result of a chunk, [..., chunk]; returns its samples that are done, [..., n]."""
         if self._sum is None:
-            self._sum = np.zeros_like(wave)
-        self._sum += weights * wave
-        self._weight += weights
-        ready = chunk.samples if chunk.last else self._plan.step
-        done: Float = self._sum[..., :ready] / self._weight[:ready]
-        for held in (self._sum, self._weight):
-            held[..., : -self._plan.step] = held[..., self._plan.step :]
-            held[..., -self._plan.step :] = 0
-        return done
+            self._sum, self._weight = np.zeros_like(wave), np.zeros_like(chunk.weights)
+        elif (step := chunk.start - self._start) > 0:
+            for held in (self._sum, self._weight):
+                held[..., :-step] = held[..., step:]
+                held[..., -step:] = 0
+        self._start = chunk.start
+        self._sum += chunk.weights * wave
+        self._weight += chunk.weights
+        total, weight = self._sum[..., chunk.done], self._weight[chunk.done]
+        return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.engine.manifest import Manifest, Parity, manifest_path, read_manifest
+from runtime.engine.manifest import Manifest, Msst, Parity, manifest_path, read_manifest
 from runtime.engine.stems import remainder_of
 from runtime.printable import counted
 
@@ -34,6 +34,8 @@ def describe_engine(engine: Path) -> str:
     m = read_manifest(engine)
     lines = {"task": _task(m), "network": _network(m), "source": _source(m), "STFT": _stft(m)}
     lines |= {"chunk": _chunk(m), "batch": _batch(m)}
+    if m.msst is not None:
+        lines["MSST"] = _msst(m, m.msst)
     lines |= {"precision": PRECISIONS[m.precision], "target": TARGETS[m.target]}
     if "mamba2" in m.model.kind:
         lines["scan"] = SCANS[m.scan]
@@ -85,6 +87,11 @@ def _chunk(m: Manifest) -> str:
 def _batch(m: Manifest) -> str:
     least, best, most = m.batch.min, m.batch.opt, m.batch.max
     return str(best) if least == most else f"{least} to {most}, optimum {best}"
+
+
+def _msst(m: Manifest, msst: Msst) -> str:
+    seconds = msst.chunk_size / m.stft.sample_rate
+    return f"chunks of {seconds:.2f} s, num_overlap {msst.num_overlap}, batch_size {msst.batch_size}"
 
 
 def _parities(m: Manifest) -> str:

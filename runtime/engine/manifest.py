@@ -354,7 +354,7 @@ def _cover(model: Model, bins: int) -> bool:
 
 
 def _is_msst(msst: Msst, chunk: int) -> bool:
-    return msst.chunk_size == chunk and 1 <= msst.num_overlap <= 100 and 1 <= msst.batch_size <= 4096
+    return msst.chunk_size == chunk and 1 <= msst.num_overlap <= min(100, chunk) and 1 <= msst.batch_size <= 4096
 
 
 def _is_name(stem: str) -> bool:

@@ -113,7 +113,7 @@ class EngineRun:
             return self._stft.inverse(spectra if stems == list(range(len(model.stems))) else spectra[:, stems])
 
     def _seconds(self, chunk: Chunk) -> str:
-        return f"{chunk.start / self.manifest.stft.sample_rate:.1f} s"
+        return f"{max(0, chunk.start) / self.manifest.stft.sample_rate:.1f} s"
 
 
 def grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:

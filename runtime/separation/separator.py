@@ -14,20 +14,18 @@ from numpy.typing import NDArray
 
 from runtime.audio import MAX_LEVEL, MAX_RATE, MIN_RATE
 from runtime.backends import Backend, open_backend
-from runtime.dsp.chunks import ChunkPlan
 from runtime.dsp.views import views_of
 from runtime.engine.manifest import Manifest, read_manifest
 from runtime.engine.stems import stems_of
 from runtime.errors import OptionError
 from runtime.separation.engine_run import EngineRun
+from runtime.separation.procedure import PROCEDURES, plan_for
 from runtime.separation.stream import SongStream
 from runtime.separation.timing import StageTimes
 
 Float = NDArray[np.float32]
 Samples = NDArray[np.floating[Any]]
 
-# Measured: docs/separation.md, "Seams". Half of an overlap is discarded, a quarter of it at each end.
-DEFAULT_OVERLAP, DISCARD = 0.25, 0.5
 BLOCK = 1 << 16  # samples of an array taken at a time
 
 
@@ -43,10 +41,11 @@ class Separator:
         self,
         backend: Backend,
         manifest: Manifest,
-        overlap: float = DEFAULT_OVERLAP,
+        overlap: float | None = None,
         batch: int | None = None,
         tta: bool = False,
         shifts: int = 1,
+        procedure: str = PROCEDURES[0],
     ) -> None:
         batch = manifest.batch.opt if batch is None else batch
         if not manifest.batch.min <= batch <= manifest.batch.max:
@@ -55,7 +54,7 @@ class Separator:
             )
         self.backend = backend
         self.manifest = manifest
-        self.plan = ChunkPlan.of(manifest.chunk_samples, overlap, DISCARD)
+        self.plan = plan_for(manifest, procedure, overlap)
         self.times = StageTimes()
         views = views_of(tta, shifts, manifest.stft.hop_length, manifest.model.channels)
         self._engine = EngineRun(backend, manifest, batch, self.times, views)
@@ -233,26 +232,29 @@ def _checked(blocks: Iterable[Samples], sample_rate: int, channels: int) -> Iter
 def open_separator(
     engine: str | Path,
     *,
-    overlap: float = DEFAULT_OVERLAP,
+    overlap: float | None = None,
     batch: int | None = None,
     threads: int | None = None,
     device: str = "auto",
     tta: bool = False,
     shifts: int = 1,
+    procedure: str = PROCEDURES[0],
 ) -> Separator:
     """Open the engine at `engine` (NAME.onnx or NAME.plan, with NAME.json beside it).
 
-    `overlap` is the overlap between chunks as a fraction of a chunk, `batch` the number of chunks per engine run (None:
-    the engine's optimum), `threads` the number of CPU threads (None: one per core that this process may use), `device`
-    one of `runtime.backends.DEVICES`. Two options average several passes, for a little quality at a multiple of the
-    time: `tta` adds a pass over swapped channels, `shifts` is the number of passes shifted by fractions of a hop; both
-    together multiply. Raises ManifestError, EngineError, OptionError.
+    `overlap` is the overlap between chunks as a fraction of a chunk, 0 to 0.9 (None: 0.25), `batch` the number of
+    chunks per engine run (None: the engine's optimum), `threads` the number of CPU threads (None: one per core that
+    this process may use), `device` one of `runtime.backends.DEVICES`. Two options average several passes, for a little
+    quality at a multiple of the time: `tta` adds a pass over swapped channels, `shifts` is the number of passes shifted
+    by fractions of a hop; both together multiply. `procedure` is "default", or "msst" to cut and join songs exactly as
+    MSST does, with the chunk_size, num_overlap and batch_size of the yaml that the engine was exported with; it takes
+    no `overlap`, and `batch` has no part in it. Raises ManifestError, EngineError, OptionError.
     """
     path = Path(engine)
     manifest = read_manifest(path)
     backend = open_backend(path, manifest, threads, device)
     try:
-        return Separator(backend, manifest, overlap, batch, tta, shifts)
+        return Separator(backend, manifest, overlap, batch, tta, shifts, procedure)
     except OptionError:
         backend.close()
         raise

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.dsp.chunks import Chunk, ChunkPlan, Cutter, OverlapAdd
+from runtime.dsp.chunks import Chunk, OverlapAdd, Plan
 from runtime.dsp.fifo import Fifo
 from runtime.dsp.resampling import Resampler, resampled_length
 from runtime.engine.stems import remainder_of
@@ -29,7 +29,7 @@ class SongStream:
     engine takes them one by one.
     """
 
-    def __init__(self, engine: EngineRun, plan: ChunkPlan, sample_rate: int, channels: int, stems: list[str]) -> None:
+    def __init__(self, engine: EngineRun, plan: Plan, sample_rate: int, channels: int, stems: list[str]) -> None:
         """A song of `channels` at `sample_rate` Hz; `stems` some of `stems_of` the network's."""
         network = engine.manifest.stems
         self._remainder = remainder_of(engine.manifest) if set(stems) - set(network) else None
@@ -42,8 +42,8 @@ class SongStream:
         self._sample_rate, self._channels = sample_rate, channels
         self._rate = engine.manifest.stft.sample_rate
         self._there = Resampler(sample_rate, self._rate, (channels,))
-        self._cutter = Cutter(plan)
-        self._sum = OverlapAdd(plan)
+        self._cutter = plan.cutter()
+        self._sum = OverlapAdd()
         self._back = Resampler(self._rate, sample_rate, (len(self._network), channels))
         self._song = Fifo() if self._remainder is not None else None  # what the stem is taken from
         self._samples = 0  # of the song, so far
@@ -89,7 +89,7 @@ class SongStream:
         with self._times.stage("resample"):
             wave = self._there.finish(resampled_length(self._samples, self._sample_rate, self._rate))
         yield from self._cutter.put(paired(wave, self._width))
-        yield self._cutter.finish()
+        yield from self._cutter.finish()
 
     def _named(self, waves: Float) -> dict[str, Samples]:
         """The network's stems, [s, c, n] -> those that are wanted, by name."""

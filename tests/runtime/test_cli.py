@@ -120,6 +120,12 @@ def test_the_backend_s_notes_are_printed_once_and_it_is_closed(monkeypatch, tmp_
         (["none.wav"], "none.wav: does not exist"),
         (["a.wav", "--stems", "drums"], "--stems drums: .* vocals, instrumental"),
         (["a.wav", "--overlap", "1"], "--overlap 1.0: must be between 0 and 0.9"),
+        (["a.wav", "--procedure", "fast"], "Invalid value for '--procedure': 'fast' is not one of 'default', 'msst'"),
+        (
+            ["a.wav", "--procedure", "msst"],
+            "--procedure msst: this engine does not say how MSST cuts songs for it: export it again with the "
+            r"checkpoint's yaml \(bsm-export --config\)$",
+        ),
         (["a.wav", "--shifts", "0"], "--shifts 0: must be between 1 and 16"),
         (["a.wav", "--batch", "0"], "--batch 0: must be between 1 and 8"),
         (["a.wav", "--subtype", "MP3"], "'MP3' is not one of"),
@@ -153,6 +159,24 @@ def test_mistakes_are_one_line_and_exit_2(run, capsys, tmp_path, args, message):
     assert error.count("\n") == 1 and error.startswith("bsm-run: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "sub"]
     assert (tmp_path / "a.wav").read_bytes() == before
+
+
+def test_songs_are_cut_as_msst_does_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    audio = song("a.wav", samples=15000)
+
+    def opened(engine, *, threads, device, **options):
+        return separator_of(msst=(4, 1), **options)
+
+    monkeypatch.setattr(cli, "open_separator", opened)
+    args = ["x.onnx", "a.wav", "--procedure", "msst"]
+    assert exit_code(cli.app, "bsm-run", [*args, "--overlap", "0.25"]) == 2
+    assert capsys.readouterr().err == (
+        "bsm-run: --overlap: cannot be used with --procedure msst: the engine's own num_overlap (4) applies\n"
+    )
+    assert not Path("separated").exists()
+    assert exit_code(cli.app, "bsm-run", args) == 0
+    np.testing.assert_allclose(soundfile.read("separated/a_vocals.wav")[0], 0.5 * audio, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from golden_data import arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.dsp.chunks import MAX_OVERLAP, WINDOWS, ChunkPlan, Cutter, OverlapAdd
+from runtime.dsp.chunks import MAX_OVERLAP, WINDOWS, ChunkPlan, OverlapAdd
 from runtime.errors import OptionError
 
 totals = st.integers(1, 3000)
@@ -21,12 +21,12 @@ blocks = st.lists(st.integers(0, 700), min_size=1)
 
 def cut(song, plan, sizes=(10**6,)):
     """All chunks of a song that comes in blocks of these sizes, over and over."""
-    cutter, start, chunks = Cutter(plan), 0, []
+    cutter, start, chunks = plan.cutter(), 0, []
     while start < song.shape[-1]:
         for size in (*sizes, 1):
             chunks += cutter.put(song[..., start : start + size])
             start += size
-    return [*chunks, cutter.finish()]
+    return [*chunks, *cutter.finish()]
 
 
 @given(totals, plans)
@@ -34,20 +34,19 @@ def test_every_sample_is_covered_and_weighs_something(total, plan):
     chunks = cut(np.ones((1, total), np.float32), plan)
     assert [chunk.start for chunk in chunks] == [i * plan.step for i in range(plan.count(total))]
     assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
-    assert chunks[-1].start + chunks[-1].samples == total
+    assert chunks[-1].start + chunks[-1].done.stop == total
     assert len(chunks) == 1 or chunks[-2].start + plan.chunk < total  # not a chunk more than needed
     weight = np.zeros(chunks[-1].start + plan.chunk)
     for chunk in chunks:
-        weights = plan.weights(first=chunk.start == 0, last=chunk.last)
-        assert (weights >= 0).all()
-        weight[chunk.start : chunk.start + plan.chunk] += weights
+        assert (chunk.weights >= 0).all()
+        weight[chunk.start : chunk.start + plan.chunk] += chunk.weights
     assert (weight[:total] > 0).all()
 
 
 @given(totals, plans, blocks, st.integers(0, 99))
 def test_unchanged_chunks_add_up_to_the_song_in_blocks_of_any_size(total, plan, sizes, seed):
     song = np.random.default_rng(seed).standard_normal((2, total)).astype(np.float32)
-    result = OverlapAdd(plan)
+    result = OverlapAdd()
     found = []
     for chunk in cut(song, plan, sizes):
         assert chunk.wave.shape == (2, plan.chunk)

@@ -68,6 +68,12 @@ def test_a_plan_says_where_it_runs_and_whether_it_did(tmp_path, ran):
     assert found["parity"].endswith("plan: not run yet") != ran
 
 
+def test_how_msst_cuts_songs_is_said_if_it_is_known(tmp_path):
+    data = manifest_data(frames=801)
+    data["msst"] = {"chunk_size": 352800, "num_overlap": 4, "batch_size": 1}
+    assert described(tmp_path, data)["MSST"] == "chunks of 8.00 s, num_overlap 4, batch_size 1"
+
+
 def test_an_engine_that_is_not_its_manifest_s_is_refused(tmp_path):
     described(tmp_path, manifest_data())
     (tmp_path / "x.onnx").write_bytes(b"dat0")

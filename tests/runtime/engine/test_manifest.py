@@ -114,6 +114,7 @@ def test_unknown_keys_are_refused():
         ("stft.win_length", 600, "win_length is from"),
         ("msst", {"chunk_size": 100, "num_overlap": 4, "batch_size": 1}, "msst cuts chunks of the engine's length"),
         ("msst", {"chunk_size": 4410, "num_overlap": 0, "batch_size": 1}, "msst cuts chunks of the engine's length"),
+        ("msst", {"chunk_size": 4410, "num_overlap": 101, "batch_size": 1}, "msst cuts chunks of the engine's length"),
         ("stft.hop_length", 0, "hop_length is from 1"),
         ("stft.hop_length", 2048, "hop_length is from 1"),
         ("stft.window", "boxcar", "Hann window"),

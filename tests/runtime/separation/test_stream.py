@@ -15,7 +15,7 @@ from songs import blocks_of, noise
 
 from runtime import OptionError
 from runtime.dsp.stft import Stft
-from runtime.separation.separator import DEFAULT_OVERLAP, DISCARD
+from runtime.separation.procedure import DEFAULT_OVERLAP, DISCARD
 
 CHUNK = 4410  # samples of the fake engine's chunk
 
