@@ -178,8 +178,9 @@ def test_a_closed_stream_does_not_matter(closed):
 
 def test_a_folder_that_no_longer_exists_is_named():
     Path("gone").mkdir()
-    script = "import os; os.chdir('gone'); os.rmdir('../gone')\n" + RUN
-    command = [sys.executable, "-c", script, "0", "x.onnx", "a.wav"]
+    script = Path("run.py").absolute()
+    script.write_text("import os; os.chdir('gone'); os.rmdir('../gone')\n" + RUN)
+    command = [sys.executable, script, "0", "x.onnx", "a.wav"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "bsm-run: the current folder no longer exists: change to another folder\n"
