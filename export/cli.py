@@ -22,7 +22,7 @@ from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
 
 if TYPE_CHECKING:
-    from bsmamba2.config import StftConfig
+    from bsmamba2.checkpoint import Checkpoint
     from export.engine import Exported
 
 DEFAULT_SECONDS = 8.0  # the length the published networks were trained on
@@ -52,6 +52,7 @@ class ExportCommand(TyperCommand):
 
 CKPT = "Checkpoint: official Lightning file, MSST file, safetensors or state_dict; or 'demo', 'demo-roformer'."
 WEIGHTS = "Weights to use if the checkpoint has several copies: raw, ema, or their key."
+SET = "A setting in place of the yaml's, such as model.stft_hop_length=512. May be given several times."
 TRT = "Also build a TensorRT plan; 'auto' (or no value) uses the TensorRT that is installed."
 CAPABILITY = "Compute capability of a GPU that a TensorRT-RTX plan is for, such as 8.9. May be given several times."
 PROBE = "Also output intermediate results, for bsm-parity."
@@ -66,13 +67,14 @@ def export(
     ctx: typer.Context,
     ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
     config: Config = None,
+    change: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     weights: Annotated[str, typer.Option(metavar="raw|ema|KEY", help=WEIGHTS)] = "raw",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="NAME", help=OUTPUT, show_default="engines/<checkpoint>")
     ] = None,
     frames: Annotated[str | None, typer.Option(metavar="N|MIN:OPT:MAX", help=FRAMES)] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Chunk length in seconds, instead of --frames.", show_default="8")
+        float | None, typer.Option(help="Chunk length in seconds, instead of --frames.", show_default="the yaml's, else 8")
     ] = None,
     batch_min: Annotated[int, typer.Option(help="Smallest batch size, in chunks.")] = 1,
     batch_opt: Annotated[
@@ -141,9 +143,8 @@ def export(
 
     use_threads()
     assert ckpt is not None  # noqa: S101 - exactly one of the three was given
-    checkpoint = load_checkpoint(ckpt, config, weights)
-    stft = checkpoint.config.stft
-    lengths = _frames(frames, seconds, stft)
+    checkpoint = load_checkpoint(ckpt, config, weights, _changes(change or []))
+    lengths = _frames(frames, seconds, checkpoint)
     most = DEFAULT_BATCH_MAX.get(target, 1) if batch_max is None else batch_max
     batch = Range(batch_min, batch_min if batch_opt is None else batch_opt, most)
     name = _name(output if output is not None else Path("engines") / checkpoint.path.stem)
@@ -181,13 +182,26 @@ def _check_belonging(ctx: typer.Context) -> None:
         raise OptionError(f"--{name.replace('_', '-')}: applies to TensorRT plans only: add --trt")
 
 
-def _frames(frames: str | None, seconds: float | None, stft: StftConfig) -> Range:
+def _changes(given: list[str]) -> dict[str, str]:
+    """The settings of --set by key."""
+    changes = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals or not key:
+            raise OptionError(f"--set {each}: expected KEY=VALUE, such as model.stft_hop_length=512")
+        changes[key] = value
+    return changes
+
+
+def _frames(frames: str | None, seconds: float | None, checkpoint: Checkpoint) -> Range:
+    stft = checkpoint.config.stft
     if frames is not None and seconds is not None:
         raise OptionError("--frames and --seconds: give only one of them")
     if frames is None:
         from export.engine import smallest_frames
 
-        wanted = DEFAULT_SECONDS if seconds is None else seconds
+        own = DEFAULT_SECONDS if checkpoint.chunk is None else checkpoint.chunk / stft.sample_rate
+        wanted = own if seconds is None else seconds
         shortest = (smallest_frames(stft) - 1) * stft.hop_length / stft.sample_rate
         if not shortest <= wanted <= MOST_SECONDS:
             raise OptionError(

@@ -16,6 +16,7 @@ from export.describe import describe, model_of
 from export.errors import ExportError
 from export.files import Exported, Report, described, put_in_place, writing
 from export.graph.check_graph import check_graph
+from export.graph.save import save
 from export.graph.to_onnx import to_onnx
 from export.plan.build import NO_PROBES, Build, Progress
 from export.plan.checked import build_checked
@@ -28,7 +29,6 @@ from runtime.parity.reference import write_reference
 BATCH = Range(1, 1, 8)
 MAX_BATCH = 64
 MAX_FRAMES = 100_000
-PROTOBUF_LIMIT = 2 * 1024**3 - 1024**2  # bytes of weights that fit into one ONNX file
 
 
 def only(size: int) -> Range:
@@ -75,9 +75,9 @@ def export_engine(
         report("tracing the network into an ONNX graph")
         graph = to_onnx(model, frames, precision, scan, target, [each.name for each in probes])
         report("checking the graph")
-        check_graph(graph, frames, config.stft.bins, config.channels, len(config.stems), precision, scan, probes)
         part = folder / finals.onnx.name
-        onnx.save(graph, part)
+        data = save(graph, part)
+        check_graph(part, frames, config.stft.bins, config.channels, len(config.stems), precision, scan, probes)
         stages = None
         if reference:
             report("running PyTorch stage by stage on the test signal")
@@ -107,8 +107,8 @@ def export_engine(
             parity=parity,
         )
         onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
-        onnx.save(graph, part)
-        manifest = replace(manifest, onnx=described(part))
+        save(graph, part)
+        manifest = replace(manifest, onnx=described(part), onnx_data=None if data is None else described(data))
         not_run = ""
         if build is not None:
             plan = folder / finals.plan.name
@@ -149,9 +149,6 @@ def _check_options(checkpoint: Checkpoint, frames: Range, batch: Range, precisio
         raise ExportError(f"--target {target}: must be {' or '.join(TARGETS)}")
     if scan == "unrolled" and frames.min < frames.max:
         raise ExportError("--scan unrolled: needs chunks of one length: give one number to --frames, or use chunked")
-    bytes_needed = 4 * sum(value.numel() for value in checkpoint.state.values())
-    if bytes_needed > PROTOBUF_LIMIT:
-        raise ExportError(f"the weights take {bytes_needed} bytes: an ONNX file holds at most {PROTOBUF_LIMIT}")
 
 
 def smallest_frames(stft: StftConfig) -> int:

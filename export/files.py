@@ -31,6 +31,7 @@ class Finals:
     """The final names of an engine's files."""
 
     onnx: Path
+    data: Path  # weights that are too large for the ONNX file
     plan: Path
     manifest: Path
     reference: Path
@@ -40,10 +41,10 @@ class Finals:
 @contextmanager
 def writing(name: Path, with_plan: bool, with_reference: bool = False) -> Iterator[tuple[Path, Finals]]:
     """A temporary folder beside `name`, removed at the end. An OSError inside becomes an ExportError."""
-    suffixes = (".onnx", ".plan", ".json", ".npz")
-    graph, plan, manifest, reference = (name.with_name(name.name + suffix) for suffix in suffixes)
+    suffixes = (".onnx", ".onnx.data", ".plan", ".json", ".npz")
+    graph, data, plan, manifest, reference = (name.with_name(name.name + suffix) for suffix in suffixes)
     wanted = {graph: True, plan: with_plan, reference: with_reference, manifest: True}
-    finals = Finals(graph, plan, manifest, reference, tuple(path for path, is_made in wanted.items() if is_made))
+    finals = Finals(graph, data, plan, manifest, reference, tuple(path for path, is_made in wanted.items() if is_made))
     for final in finals.moved:
         if final.is_dir():
             raise ExportError(f"{final}: is a folder: choose another name with -o")
@@ -65,9 +66,12 @@ def put_in_place(manifest: Manifest, folder: Path, finals: Finals) -> None:
     part = folder / finals.manifest.name
     part.write_text(manifest.to_json() + "\n", encoding="utf-8")
     Manifest.from_json(part.read_text(encoding="utf-8"), str(finals.manifest))
-    _replace_all({folder / final.name: final for final in finals.moved}, folder)
-    if finals.plan not in finals.moved:
-        finals.plan.unlink(missing_ok=True)  # belongs to an earlier engine of this name, which is replaced
+    with_data = (folder / finals.data.name).exists()
+    _replace_all({folder / final.name: final for final in (*finals.moved, *[finals.data] * with_data)}, folder)
+    if finals.onnx in finals.moved:
+        for final, made in ((finals.plan, finals.plan in finals.moved), (finals.data, with_data)):
+            if not made:
+                final.unlink(missing_ok=True)  # belongs to an earlier engine of this name, which is replaced
 
 
 def _replace_all(moves: dict[Path, Path], folder: Path) -> None:

@@ -16,7 +16,7 @@ from bsmamba2.errors import CheckpointError, ConfigError
 
 # Hops of published networks by n_fft; others have a quarter of n_fft.
 PUBLISHED_HOPS = {2048: 441, 4096: 882}
-ASK = "if this is wrong, give the yaml with --config, or the value with --set"
+ASK = "if this is wrong, give the yaml with --config, or a value with --set KEY=VALUE"
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,15 @@ def settle(state: Mapping[str, Tensor], stated: Stated, source: str, path: Path)
         _require_no_contradiction(inferred, of_tensors, count_stems(state), stated, source)
         if inferred["mask_depth"] != stated.model.get("mask_depth", inferred["mask_depth"]):
             notes.append(f"mask_estimator_depth counted as in older code: {inferred['mask_depth']} linear layers")
-        stft = _stft({**stated.stft, **of_tensors}, notes)
-        stems, rest = _stems(count_stems(state), stated, source, notes)
+        assumed: list[str] = []
+        stft = _stft({**stated.stft, **of_tensors}, assumed)
+        stems, rest = _stems(count_stems(state), stated, source, notes, assumed)
         unused = () if inferred["kind"] != "mamba2" else ("heads", "dim_head")
         fields = {name: value for name, value in stated.model.items() if name not in unused} | inferred
-        _say_what_no_tensor_tells(fields, stated, source, notes)
+        if fields["kind"] == "transformer" and not ("metadata" in source or "hyper_parameters" in source):
+            _assume_what_no_tensor_tells(fields, stated, source, assumed)
+        if assumed:
+            notes.append(f"not stated, published values assumed: {', '.join(assumed)} ({ASK})")
         return Settled(ModelConfig(**fields, stems=stems, stft=stft), rest, notes)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -96,31 +100,28 @@ def _yaml(name: str, value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)[:40]
 
 
-def _stft(known: dict[str, Any], notes: list[str]) -> StftConfig:
+def _stft(known: dict[str, Any], assumed: list[str]) -> StftConfig:
     values = dict(known)
     values.setdefault("win_length", values["n_fft"])
     values.setdefault("hop_length", PUBLISHED_HOPS.get(values["n_fft"], values["n_fft"] // 4))
     stft = StftConfig(**values)
-    published = [name for name in ("sample_rate", "hop_length") if name not in known]
-    if published:
-        shown = ", ".join(f"{name} {getattr(stft, name)}" for name in published)
-        notes.append(f"not stated, published values assumed: {shown} ({ASK})")
+    assumed += [f"{name} {getattr(stft, name)}" for name in ("sample_rate", "hop_length") if name not in known]
     return stft
 
 
-def _say_what_no_tensor_tells(fields: dict[str, Any], stated: Stated, source: str, notes: list[str]) -> None:
-    """Settings of MSST's networks that leave no trace in the tensors: set them, and say what was assumed."""
-    if fields["kind"] != "transformer" or "metadata" in source or "hyper_parameters" in source:
-        return
+def _assume_what_no_tensor_tells(fields: dict[str, Any], stated: Stated, source: str, assumed: list[str]) -> None:
+    """Set the settings of MSST's networks that leave no trace in the tensors."""
     if not source:
-        notes.append(f"not stated: no skip_connection, as in most published networks ({ASK})")
+        assumed.append("no skip_connection")
     if "zero_dc" not in stated.model:
         fields["zero_dc"] = fields["pope"]  # PoPE is younger than the change
-        kept = "bin 0 is set to zero, as MSST does" if fields["pope"] else "bin 0 is kept, as MSST did"
-        notes.append(f"zero_dc not stated: {kept} {'since' if fields['pope'] else 'before'} 2025-09-23 ({ASK})")
+        zeroed = "zero_dc, as in MSST since 2025-09-23"
+        assumed.append(zeroed if fields["pope"] else "no zero_dc, as in MSST before 2025-09-23")
 
 
-def _stems(count: int, stated: Stated, source: str, notes: list[str]) -> tuple[tuple[str, ...], str | None]:
+def _stems(
+    count: int, stated: Stated, source: str, notes: list[str], assumed: list[str]
+) -> tuple[tuple[str, ...], str | None]:
     """The names of the stems, in lower case, and of the rest of a song without the only one."""
     named, target = stated.instruments, stated.target
     if count == 1 and target is None and len(named) > 1:
@@ -129,7 +130,7 @@ def _stems(count: int, stated: Stated, source: str, notes: list[str]) -> tuple[t
     stems = (target,) if count == 1 and target is not None else named
     if not stems:
         stems = ("vocals",) if count == 1 else tuple(f"stem_{i + 1}" for i in range(count))
-        notes.append(f"stem names not stated: using {', '.join(stems)}")
+        assumed.append(f"stems {', '.join(stems)}" if count > 1 else f"stem {stems[0]}")
     usable = tuple(map(_usable, stems))
     if usable != stems:
         notes.append(f"stem names as files have them: {', '.join(usable)} (in {source}: {', '.join(stems)})")

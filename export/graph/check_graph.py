@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import onnx
 
@@ -25,7 +26,7 @@ ALLOWED = frozenset(
 
 
 def check_graph(
-    model: onnx.ModelProto,
+    path: Path,
     frames: Range,
     bins: int,
     channels: int,
@@ -34,11 +35,12 @@ def check_graph(
     scan: str = "chunked",
     probes: Sequence[Tensor] = (),
 ) -> None:
-    """Raise ExportError unless `model` is valid ONNX and keeps the engine contract at `precision`, with `probes`."""
+    """Raise ExportError unless file `path` is valid ONNX and keeps the engine contract at `precision`, with `probes`."""
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(path)
     except onnx.checker.ValidationError as error:
         raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
+    model = onnx.load(path, load_external_data=False)
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     custom = {(function.domain, function.name) for function in model.functions}
     expected = ({"": OPSET, DOMAIN: VERSION}, {(DOMAIN, NAME)}) if scan == "custom" else ({"": OPSET}, set())

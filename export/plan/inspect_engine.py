@@ -51,7 +51,7 @@ def _words(manifest: Manifest) -> str:
 def _graph(graph: Path, layers: bool) -> str:
     from polygraphy.backend.onnx.util import str_from_onnx
 
-    model = onnx.load(graph)
+    model = onnx.load(graph, load_external_data=False)
     nodes = [*nodes_of(model.graph.node), *(node for function in model.functions for node in function.node)]
     counts = ", ".join(f"{op} {count}" for op, count in Counter(node.op_type for node in nodes).most_common())
     summary = str(str_from_onnx(model, show_layers=layers)).strip()

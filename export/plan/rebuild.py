@@ -10,6 +10,7 @@ import onnx
 
 from export.errors import ExportError
 from export.files import Exported, Report, put_in_place, writing
+from export.graph.save import save
 from export.graph.widened import widened
 from export.plan.build import NO_PROBES, Build, Progress, plan_build
 from export.plan.checked import build_checked
@@ -35,7 +36,7 @@ def rebuild_engine(
     """
     graph = name.with_name(name.name + ".onnx")
     manifest = read_manifest(graph)
-    inside = {prop.key: prop.value for prop in onnx.load(graph).metadata_props}.get(METADATA_KEY)
+    inside = {prop.key: prop.value for prop in onnx.load(graph, load_external_data=False).metadata_props}.get(METADATA_KEY)
     if inside != manifest.inside_onnx():
         raise ExportError(
             f"{graph}: the manifest beside it is not the one it was exported with: export it again from its checkpoint"
@@ -76,7 +77,7 @@ def _expected(graph: Path, manifest: Manifest, report: Report) -> list[Expected]
     mixture = signal_mixture(manifest.stft, manifest.model.channels, manifest.frames.opt)
     with tempfile.TemporaryDirectory() as folder:
         if manifest.precision == "bf16":
-            onnx.save(widened(onnx.load(graph)), Path(folder) / graph.name)
+            save(widened(onnx.load(graph)), Path(folder) / graph.name)
             graph = Path(folder) / graph.name
         backend = OnnxRuntimeBackend(graph, threads=None, lean=manifest.target == "gpu")
         return [Expected(mixture, backend.run(mixture))]

@@ -12,6 +12,7 @@ import torch
 
 from bsmamba2.networks.model import BandSplitSeparator
 from export.errors import ExportError
+from export.graph.save import save
 from export.graph.to_onnx import prepared
 from export.graph.widened import widened
 from export.proof.signal import SEED, Float, pytorch_stems, signal_mixture
@@ -71,7 +72,7 @@ def verify(
     report("running ONNX Runtime on the test signal")
     if precision == "bf16":
         wide = graph.with_name(f"wide-{graph.name}")
-        onnx.save(widened(onnx.load(graph)), wide)
+        save(widened(onnx.load(graph)), wide)
         graph = wide
     # A graph for GPUs computes a batch at once: two items would need twice the memory.
     in_batches = batch_max > 1 and target == "cpu"

@@ -113,6 +113,8 @@ def _files(engine: Path, m: Manifest) -> str:
     files = []
     if m.onnx is not None:
         files.append(f"{m.onnx.file} ({m.onnx.bytes / 1e6:.1f} MB)")
+    if m.onnx_data is not None:
+        files.append(f"{m.onnx_data.file} ({m.onnx_data.bytes / 1e6:.1f} MB)")
     if m.plan is not None and m.plan.file is not None:
         plan = m.plan
         gpus = f"compute capability {', '.join(plan.compute_capabilities)}"

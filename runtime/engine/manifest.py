@@ -243,7 +243,18 @@ def read_manifest(engine: Path) -> Manifest:
         _require_engine(engine)
         reason = mismatch(engine, path.name, described.bytes, METADATA_KEY, manifest.inside_onnx())
         raise ManifestError(f"{engine}: {reason}: copy the right files again, or {_remedy(is_plan, engine)}")
+    if manifest.onnx_data is not None and not is_plan:
+        _require_data(engine, manifest.onnx_data)
     return manifest
+
+
+def _require_data(engine: Path, described: EngineFile) -> None:
+    """Raise ManifestError unless the weights of `engine` are beside it, where ONNX Runtime looks for them."""
+    data = engine.with_name(f"{engine.name}.data")
+    if not data.is_file():
+        raise ManifestError(f"{engine}: its weights, {data.name}, are missing: copy this file beside it, or {REMEDY}")
+    if data.stat().st_size != described.bytes or described.sha256 != sha256_of(data):
+        raise ManifestError(f"{data}: is not the file of this engine, or was cut short: copy it again, or {REMEDY}")
 
 
 def _text(engine: Path, path: Path) -> str:
