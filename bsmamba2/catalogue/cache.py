@@ -19,7 +19,7 @@ def cache_folder() -> Path:
 
 def by_hand(entry: Entry, path: Path) -> str:
     """What to do if a file cannot be fetched."""
-    return f"download {entry.addresses[0]} by hand and put it at {path}"
+    return f"download {' or '.join(entry.addresses)} by hand and put it at {path}"
 
 
 def checked(entry: Entry, path: Path) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -43,23 +44,10 @@ def fetch(
         )
     if offline:
         raise DownloadError(f"{path}: is not there, and --offline downloads nothing: {by_hand(entry, path)}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f"{path.name}.lock"))
+    with _locked(entry, path, tell):
+        if path.exists():  # by the process that had the lock
+            return checked(entry, path)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            tell(f"{entry.name}: another process downloads it: waiting")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DownloadError(
-            f"{folder}: cannot be written ({reason}): set BSM_CACHE to a folder of yours, or {by_hand(entry, path)}"
-        ) from error
-    with lock:
-        try:
-            if path.exists():  # by the process that had the lock
-                return checked(entry, path)
             _require_space(entry, path)
             tell(f"{entry.name}: {entry.bytes / 1e6:.0f} MB from {server_of(entry.addresses[0])}")
             tell(f"{entry.name}: licence: {entry.licence}")
@@ -69,9 +57,30 @@ def fetch(
                 f"{_part(path)}: cannot be written ({error.strerror or error}): make room for {entry.bytes} bytes, set "
                 f"BSM_CACHE to another folder, or {by_hand(entry, path)}"
             ) from error
-        finally:
-            lock.release(force=True)
     return path
+
+
+@contextmanager
+def _locked(entry: Entry, path: Path, tell: Tell) -> Iterator[None]:
+    """The folder exists, and no other process downloads this entry. Raises DownloadError."""
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"{entry.name}: another process downloads it: waiting")
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DownloadError(
+            f"{path.parent}: cannot be written ({reason}): set BSM_CACHE to a folder of yours, or "
+            f"{by_hand(entry, path)}"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _part(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -77,7 +78,9 @@ def entry_named(name: str) -> Entry:
     found = find(name)
     if found is not None:
         return found
-    close = get_close_matches(name.lower(), [entry.name for entry in entries()], n=3, cutoff=0.5)
+    names, words = [entry.name for entry in entries()], re.findall("[a-z0-9]+", name.lower())
+    having = [each for each in names if words and all(word in each for word in words)]
+    close = having[:3] or get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     meant = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise CheckpointError(
         f"{name}: neither a file nor a name of the catalogue{meant}: bsm-export --list shows all names"

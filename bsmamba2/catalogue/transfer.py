@@ -19,11 +19,11 @@ class TransferError(Exception):
     """An address that does not give its file. The message is part of a sentence, without the address."""
 
 
-class _BrokenOff(TransferError):
+class _BrokenOffError(TransferError):
     """The connection ended early; what has come is kept."""
 
 
-class _NoSuchPart(TransferError):
+class _NoSuchPartError(TransferError):
     """The server does not go on where we are."""
 
 
@@ -62,10 +62,10 @@ def receive(client: httpx.Client, address: str, part: Path, size: int, progress:
             return
         tries += 1
         try:
-            return _receive(client, address, part, have, size, progress)
-        except _NoSuchPart:
+            _receive(client, address, part, have, size, progress)
+        except _NoSuchPartError:
             part.unlink()
-        except _BrokenOff:
+        except _BrokenOffError:
             if part.stat().st_size <= have or tries >= MOST_TRIES:
                 raise
 
@@ -74,10 +74,10 @@ def _receive(
     client: httpx.Client, address: str, part: Path, have: int, size: int, progress: Callable[[int, int], None]
 ) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
-    done = have
+    start = done = have
     try:
         with client.stream("GET", address, headers=headers) as response:
-            done = _start(response, have, size)
+            start = done = _start(response, have, size)
             with part.open("ab" if done else "wb") as file:
                 for block in response.iter_bytes():
                     if done + len(block) > size:
@@ -87,24 +87,24 @@ def _receive(
                     done += len(block)
                     progress(done, size)
     except (httpx.ReadError, httpx.RemoteProtocolError) as error:
-        if done > have:
-            raise _BrokenOff(f"broke off after {done} of {size} bytes") from error
+        if done > start:
+            raise _BrokenOffError(f"broke off after {done} of {size} bytes") from error
         raise TransferError(_in_words(error)) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TransferError(_in_words(error)) from error
     if done < size:  # a server that announces no length just ends
-        raise _BrokenOff(f"broke off after {done} of {size} bytes")
+        raise _BrokenOffError(f"broke off after {done} of {size} bytes")
 
 
 def _start(response: httpx.Response, have: int, size: int) -> int:
     """At which byte of the file this answer starts. Raises TransferError for one that is not of this file."""
     status = response.status_code
     if have and status == 416:
-        raise _NoSuchPart(f"answers {status}")
+        raise _NoSuchPartError(f"answers {status}")
     if have and status == 206:
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("content-range", "").strip())
         if found is None or int(found[1]) != have or found[3] not in ("*", str(size)):
-            raise _NoSuchPart("answers with another part")
+            raise _NoSuchPartError("answers with another part")
         return have
     if status != 200:
         raise TransferError(f"answers {status} ({response.reason_phrase or 'no reason given'})")
