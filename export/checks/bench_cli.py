@@ -67,8 +67,6 @@ def bench(
     _check_count("--rounds", rounds, 1)
     _check_count("--warmup", warmup, 0)
     _check_torch(ckpt, config, compiled)
-    if ckpt is not None:
-        ckpt = str(checkpoint_of(ckpt, offline=False, report=on_stderr("bsm-bench")))
     check_output("--json", json_file)
     if report is not None:
         new_figure(1, 1)  # reports a missing matplotlib now rather than after minutes
@@ -77,7 +75,8 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="bsm-bench-") as folder:
         entries = _engines(engines, sizes, threads, device, products, Path(folder))
         if ckpt is not None:
-            entries += _torch(ckpt, config, compiled, entries[0], engines[0], sizes, threads, device)
+            local = str(checkpoint_of(ckpt, offline=False, report=on_stderr("bsm-bench")))
+            entries += _torch(local, config, compiled, entries[0], engines[0], sizes, threads, device)
         _check_required(require_faster_than, [each.contender.name for each in entries])
         machine = describe_machine()  # before measuring, which would raise the load
         outcomes = _measure(entries, rounds, warmup)
