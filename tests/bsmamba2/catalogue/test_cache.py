@@ -129,6 +129,7 @@ def test_ctrl_c_keeps_the_part_and_releases_the_lock(server, tmp_path):
         assert server.asked[-1] == ("/good/x", f"bytes={have}-")
 
 
+@pytest.mark.seconds
 def test_two_processes_download_once(server, tmp_path):
     code = (
         "import sys\n"
