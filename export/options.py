@@ -20,7 +20,7 @@ class ExportCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = []
-        for arg, after in zip(args, [*args[1:], "-"], strict=True):
+        for arg, after in zip(args, [*args[1:], "-"], strict=False):
             given.append(arg)
             if arg in VALUE_IF_NONE and after.startswith("-"):
                 given.append(VALUE_IF_NONE[arg])
