@@ -21,3 +21,7 @@ class ScanError(BsmambaError):
 
 class DataError(BsmambaError):
     """Training songs that cannot be used."""
+
+
+class DownloadError(BsmambaError):
+    """A checkpoint of the catalogue cannot be fetched, or a file in its place is another one."""

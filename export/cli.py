@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from typer.core import TyperCommand
 
 from bsmamba2.errors import BsmambaError
+from export.listing import print_list
+from export.named import checkpoint_of, on_stderr
+from export.options import ExportCommand, changes_of, check_belonging
 from runtime.command import Config, Debug, Version, run_command
 from runtime.engine.content import what_instead
 from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
@@ -29,8 +31,10 @@ DEFAULT_SECONDS = 8.0  # the length the published networks were trained on
 MOST_SECONDS = 600
 DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 4}  # a plan reserves GPU memory for the largest batch
 
-OF_A_PLAN = {"compute_capability", "workspace", "timing_cache"}
-GO_WITH = {"inspect": {"layers"}, "rebuild": {"trt", *OF_A_PLAN}}  # option that needs no --ckpt -> others it allows
+PACKAGES = (  # what an export imports
+    *("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "yaml"),
+    *("httpx", "filelock", "platformdirs"),
+)
 BF16_NOTE = (
     "note: --precision bf16 without --trt: this engine will not run on a CPU, and ONNX Runtime may lack operators for "
     "it on a GPU: add --trt for a TensorRT plan, or use --precision fp16 or fp32"
@@ -39,18 +43,12 @@ BF16_NOTE = (
 app = typer.Typer(add_completion=False)
 
 
-class ExportCommand(TyperCommand):
-    """Allows --trt without a value, for --trt auto."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for i, arg in enumerate(args):
-            if arg == "--trt" and (i + 1 == len(args) or args[i + 1].startswith("-")):
-                args = [*args[: i + 1], "auto", *args[i + 1 :]]
-                break
-        return super().parse_args(ctx, args)
-
-
-CKPT = "Checkpoint: official Lightning file, MSST file, safetensors or state_dict; or 'demo', 'demo-roformer'."
+CKPT = (
+    "Checkpoint: official Lightning file, MSST file, safetensors or state_dict; a name of --list, which is downloaded; "
+    "or 'demo', 'demo-roformer'."
+)
+LIST = "Show the checkpoints that --ckpt knows by name; with WORD: those with it in name, stems, kind or note."
+OFFLINE = "Download nothing: a name must have been downloaded before."
 WEIGHTS = "Weights to use if the checkpoint has several copies: raw, ema, or their key."
 SET = "A setting in place of the yaml's, such as model.stft_hop_length=512. May be given several times."
 TRT = "Also build a TensorRT plan; 'auto' (or no value) uses the TensorRT that is installed."
@@ -65,7 +63,7 @@ REBUILD = "Build NAME.plan again from NAME.onnx, without a checkpoint."
 @app.command(cls=ExportCommand, context_settings={"allow_extra_args": True})
 def export(
     ctx: typer.Context,
-    ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
+    ckpt: Annotated[str | None, typer.Option(metavar="PATH|NAME", help=CKPT)] = None,
     config: Config = None,
     change: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     weights: Annotated[str, typer.Option(metavar="raw|ema|KEY", help=WEIGHTS)] = "raw",
@@ -101,6 +99,8 @@ def export(
     ] = None,
     probe: Annotated[bool, typer.Option("--probe", help=PROBE)] = False,
     reference: Annotated[bool, typer.Option("--reference", help=REFERENCE)] = False,
+    offline: Annotated[bool, typer.Option("--offline", help=OFFLINE)] = False,
+    models: Annotated[str | None, typer.Option("--list", metavar="[WORD]", help=LIST)] = None,
     rebuild: Annotated[Path | None, typer.Option(metavar="NAME", help=REBUILD)] = None,
     inspect: Annotated[
         Path | None, typer.Option(metavar="NAME", help="Describe the files of the engine NAME and exit.")
@@ -110,11 +110,16 @@ def export(
     version: Version = False,
 ) -> None:
     """Export a checkpoint to NAME.onnx and NAME.json (with --trt also NAME.plan), checked against PyTorch."""
+    if ctx.args and models is not None:
+        raise OptionError(f"{ctx.args[0]}: --list takes one WORD")
     if ctx.args:
         raise OptionError(f"{ctx.args[0]}: give the checkpoint with --ckpt: bsm-export --ckpt {ctx.args[0]}")
-    if sum(each is not None for each in (ckpt, rebuild, inspect)) != 1:
-        raise OptionError("give one of --ckpt PATH, --rebuild NAME, --inspect NAME")
-    _check_belonging(ctx)
+    if sum(each is not None for each in (ckpt, models, rebuild, inspect)) != 1:
+        raise OptionError("give one of --ckpt PATH, --rebuild NAME, --inspect NAME, --list")
+    check_belonging(ctx)
+    if models is not None:
+        print_list(models)
+        return
     if inspect is not None:
         from export.plan.inspect_engine import inspect_engine
 
@@ -137,13 +142,14 @@ def export(
 
     build = plan_build(trt, wanted, workspace, timing_cache) if trt is not None else None
     target = target or ("cpu" if build is None else "gpu")
+    assert ckpt is not None  # noqa: S101 - exactly one of the four was given
+    path = checkpoint_of(ckpt, offline, on_stderr("bsm-export"))
     from bsmamba2.checkpoint import load_checkpoint
     from export.engine import export_engine
     from export.proof.torch_backend import use_threads
 
     use_threads()
-    assert ckpt is not None  # noqa: S101 - exactly one of the three was given
-    checkpoint = load_checkpoint(ckpt, config, weights, _changes(change or []))
+    checkpoint = load_checkpoint(path, config, weights, changes_of(change or []))
     lengths = _frames(frames, seconds, checkpoint)
     most = DEFAULT_BATCH_MAX.get(target, 1) if batch_max is None else batch_max
     batch = Range(batch_min, batch_min if batch_opt is None else batch_opt, most)
@@ -168,29 +174,6 @@ def export(
             progress=progress,
         )
     _tell(done, start)
-
-
-def _check_belonging(ctx: typer.Context) -> None:
-    """Raise OptionError for an option that would be ignored."""
-    given = {name for name in ctx.params if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"}
-    for mode, others in GO_WITH.items():
-        for name in sorted(given - others - {mode, "debug"}) if mode in given else []:
-            raise OptionError(f"--{name.replace('_', '-')}: cannot be used with --{mode}: leave it out")
-    if "layers" in given and "inspect" not in given:
-        raise OptionError("--layers: needs --inspect NAME")
-    for name in sorted(given & OF_A_PLAN) if not given & {"trt", "rebuild"} else []:
-        raise OptionError(f"--{name.replace('_', '-')}: applies to TensorRT plans only: add --trt")
-
-
-def _changes(given: list[str]) -> dict[str, str]:
-    """The settings of --set by key."""
-    changes = {}
-    for each in given:
-        key, equals, value = each.partition("=")
-        if not equals or not key:
-            raise OptionError(f"--set {each}: expected KEY=VALUE, such as model.stft_hop_length=512")
-        changes[key] = value
-    return changes
 
 
 def _frames(frames: str | None, seconds: float | None, checkpoint: Checkpoint) -> Range:
@@ -289,7 +272,7 @@ def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
 
 
 def main() -> None:
-    for package in ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "yaml"):
+    for package in PACKAGES:
         # Looked up, not imported: PyTorch takes seconds, and --help needs none of them.
         if (package in sys.modules and sys.modules[package] is None) or find_spec(package) is None:
             print(f"bsm-export: {package} is not installed: pip install 'bsmamba2[export]'", file=sys.stderr)

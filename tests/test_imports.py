@@ -23,11 +23,11 @@ FLOORS = {
         *("parity", "evaluation", "bench", "songs", "separation", "pictures", "backends", "audio", "dsp", "engine"),
     ],
     "export": ["checks", "plan", "proof", "graph"],
-    "bsmamba2": ["demo", "training", "synthesis", "checkpoint", "networks"],
+    "bsmamba2": ["demo", "training", "synthesis", "checkpoint", "catalogue", "networks"],
 }
 GROUND = {
     "runtime": {"errors", "printable"},
-    "export": {"describe", "errors", "files"},
+    "export": {"describe", "errors", "files", "named"},
     "bsmamba2": {"config", "errors"},
 }
 
@@ -113,7 +113,7 @@ def test_bsm_run_shows_its_help_without_pytorch():
     assert "--overlap" in done.stdout
 
 
-@pytest.mark.parametrize("missing", ["torch", "onnxscript", "safetensors", "yaml"])
+@pytest.mark.parametrize("missing", ["torch", "onnxscript", "safetensors", "yaml", "httpx"])
 def test_bsm_export_says_what_to_install(missing):
     done = python_without(missing, code="from export.cli import main\nmain()")
     assert done.returncode == 2

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bsmamba2.catalogue.entries import entry_of
 from bsmamba2.checkpoint.content import part_of_several
 from bsmamba2.checkpoint.fit import as_float32, require_fit
 from bsmamba2.checkpoint.locate import USUAL_KEYS, Place, averaged, locate, tensors_of
@@ -103,6 +104,8 @@ def _fitted(
     place, found = _place(content, weights, path)
     state, ignored = tensors_of(place, path)
     stated, source = _stated(content, metadata, path)
+    if stated.is_empty and config_path is None:
+        stated, source = _of_catalogue(path)
     if config_path is not None or changes:
         given = {} if config_path is None else read_yaml(Path(config_path))
         where = "--set" if config_path is None else str(config_path)
@@ -173,6 +176,16 @@ def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path)
     if isinstance(hyper_parameters, dict):
         return settings_from(hyper_parameters, f"{path}: hyper_parameters"), "its hyper_parameters"
     return Stated(), ""
+
+
+def _of_catalogue(path: Path) -> tuple[Stated, str]:
+    """The configuration of a published file that is known by its sha256."""
+    entry = entry_of(path)
+    configuration = None if entry is None else entry.configuration()
+    if entry is None or configuration is None:
+        return Stated(), ""
+    source = f"the catalogue, where this file is {entry.name}"
+    return settings_from(configuration, source), source
 
 
 def _averaged_by_optimizer(content: Mapping[str, Any]) -> list[Any] | tuple[Any, ...] | None:

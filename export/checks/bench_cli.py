@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bsmamba2.errors import BsmambaError
 from export.checks.bench_torch import TorchContender
 from export.checks.products import ProductsContender
+from export.named import checkpoint_of, on_stderr
 from runtime.bench.contenders import Contender, EngineContender, Work, engine_name
 from runtime.bench.machine import describe_machine
 from runtime.bench.measure import Entry, measure
@@ -45,7 +47,7 @@ REPORT = "Write an HTML report with plots, as one self-contained file."
 @app.command()
 def bench(
     engines: Annotated[list[Path], typer.Argument(metavar="ENGINE", help=ENGINES)],
-    ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
+    ckpt: Annotated[str | None, typer.Option(metavar="PATH|NAME", help=CKPT)] = None,
     config: Config = None,
     compiled: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
     frames: Annotated[str | None, typer.Option(metavar="N,...", help=FRAMES, show_default="the engine's")] = None,
@@ -73,7 +75,8 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="bsm-bench-") as folder:
         entries = _engines(engines, sizes, threads, device, products, Path(folder))
         if ckpt is not None:
-            entries += _torch(ckpt, config, compiled, entries[0], engines[0], sizes, threads, device)
+            local = str(checkpoint_of(ckpt, offline=False, report=on_stderr("bsm-bench")))
+            entries += _torch(local, config, compiled, entries[0], engines[0], sizes, threads, device)
         _check_required(require_faster_than, [each.contender.name for each in entries])
         machine = describe_machine()  # before measuring, which would raise the load
         outcomes = _measure(entries, rounds, warmup)
@@ -213,7 +216,7 @@ def _check_required(name: str | None, contenders: list[str]) -> None:
 
 
 def main() -> None:
-    run_command(app, "bsm-bench")
+    run_command(app, "bsm-bench", mistakes=(BsmambaError,))
 
 
 if __name__ == "__main__":

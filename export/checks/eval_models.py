@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.named import checkpoint_of, on_stderr
 from runtime.backends import Backend, open_backend
 from runtime.engine.manifest import Manifest, Parity, Range, read_manifest
 from runtime.errors import OptionError
@@ -88,7 +89,8 @@ def open_model(
         from bsmamba2.checkpoint import load_checkpoint
         from export.proof.torch_backend import TorchBackend, use_threads
 
-        checkpoint = load_checkpoint(given, config, weights or "raw")
+        local = checkpoint_of(given, offline=False, report=on_stderr("bsm-eval"))
+        checkpoint = load_checkpoint(local, config, weights or "raw")
         model = checkpoint.model()
         manifest = _manifest(checkpoint, model)
     except ImportError as error:

@@ -11,6 +11,7 @@ import typer
 from numpy.typing import NDArray
 
 from bsmamba2.errors import BsmambaError
+from export.named import checkpoint_of, on_stderr
 from runtime.audio import Song, read_song, resample
 from runtime.backends import open_backend
 from runtime.command import Config, Debug, Device, Threads, Version, run_command
@@ -45,7 +46,7 @@ def parity(
     reference: Annotated[
         Path | None, typer.Option(metavar="NAME.npz", help=REFERENCE, show_default="NAME.npz beside the engine")
     ] = None,
-    ckpt: Annotated[str | None, typer.Option(metavar="PATH", help=CKPT)] = None,
+    ckpt: Annotated[str | None, typer.Option(metavar="PATH|NAME", help=CKPT)] = None,
     config: Config = None,
     audio: Annotated[Path | None, typer.Option(metavar="SONG", help=AUDIO)] = None,
     stems: Annotated[Path | None, typer.Option(metavar="DIR", help=STEMS)] = None,
@@ -118,7 +119,8 @@ def _checkpoint(ckpt: str, config: Path | None, manifest: Manifest, threads: int
         raise OptionError(f"--ckpt: {error.name} is not installed: pip install 'bsmamba2[export]'") from error
 
     use_threads(threads)
-    checkpoint = load_checkpoint(ckpt, config, manifest.checkpoint.weights)
+    path = checkpoint_of(ckpt, offline=False, report=on_stderr("bsm-parity"))
+    checkpoint = load_checkpoint(path, config, manifest.checkpoint.weights)
     require_origin(ckpt, sha256_of(checkpoint.path), checkpoint.weights, manifest)
     if not is_network_of(checkpoint.config, manifest):
         raise OptionError(f"{ckpt}: read as another network than the engine's: give the --config of its export")
