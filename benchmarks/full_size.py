@@ -1,10 +1,10 @@
 """The full-size network, with weights drawn from a seed: exported, run on a song, and measured against PyTorch.
 
-    python benchmarks/full_size.py [--kind mamba2|transformer] [--song SONG] [options of bsm-bench]
+    python benchmarks/full_size.py [--kind NAME] [--song SONG] [options of bsm-bench]
 
-Exports the published size, runs bsm-run on a song where one is given, then bsm-bench on the engine and the checkpoint:
-the same 8 s chunk through both. Prints seconds and peak memory of the commands, and what bsm-bench prints. Needs Linux,
-8 GB of memory and about ten minutes on two cores.
+NAME is one of `benchmarks/networks.py`. Exports the published size, runs bsm-run on a song where one is given, then
+bsm-bench on the engine and the checkpoint: the same chunk through both. Prints seconds and peak memory of the commands,
+and what bsm-bench prints. Needs Linux, 8 GB of memory and ten minutes to half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-SIZES = {"mamba2": {"dim": 256}, "transformer": {"dim": 384}}
-FRAMES = 801
+from networks import NETWORKS, network
+
+from bsmamba2.checkpoint import save_checkpoint
 
 
 def peak_gb(pid: int) -> float:
@@ -41,24 +42,16 @@ def run_command(module: str, *args: str) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", choices=SIZES, default="mamba2")
+    parser.add_argument("--kind", choices=NETWORKS, default="mamba2")
     parser.add_argument("--song", type=Path)
     args, of_bench = parser.parse_known_args()
 
-    import torch
-
-    from bsmamba2.checkpoint import save_checkpoint
-    from bsmamba2.config import ModelConfig
-    from bsmamba2.networks.model import BandSplitSeparator
-
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, engine = Path(folder) / "full.safetensors", Path(folder) / "full.onnx"
-        torch.manual_seed(0)
-        save_checkpoint(BandSplitSeparator(ModelConfig(kind=args.kind, **SIZES[args.kind])), checkpoint)
+        save_checkpoint(network(args.kind), checkpoint)
+        frames = str(NETWORKS[args.kind][1])
         done = {
-            "bsm-export": run_command(
-                "export.cli", "--ckpt", str(checkpoint), "-o", str(engine), "--frames", str(FRAMES)
-            )
+            "bsm-export": run_command("export.cli", "--ckpt", str(checkpoint), "-o", str(engine), "--frames", frames)
         }
         if args.song:
             output = str(Path(folder) / "separated")

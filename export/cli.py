@@ -72,7 +72,8 @@ def export(
     ] = None,
     frames: Annotated[str | None, typer.Option(metavar="N|MIN:OPT:MAX", help=FRAMES)] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Chunk length in seconds, instead of --frames.", show_default="the yaml's, else 8")
+        float | None,
+        typer.Option(help="Chunk length in seconds, instead of --frames.", show_default="the yaml's, else 8"),
     ] = None,
     batch_min: Annotated[int, typer.Option(help="Smallest batch size, in chunks.")] = 1,
     batch_opt: Annotated[

@@ -22,8 +22,8 @@ SAMPLE_RATES = (44100, 48000, 32000, 24000, 22050, 16000, 96000, 8000)
 def infer_sizes(state: Mapping[str, Tensor], stft: Mapping[str, Any]) -> dict[str, Any]:
     """`ModelConfig` fields that the tensors determine; the field "stft" is a dict of `StftConfig` fields.
 
-    These are n_fft and, where the sub-bands are mel bands, sample_rate. `stft`, what is known of the STFT, decides where
-    the tensors allow several. Raises CheckpointError if the tensors are not those of a band-split separator.
+    These are n_fft and, where the sub-bands are mel bands, sample_rate. `stft`, what is known of the STFT, decides
+    where the tensors allow several. Raises CheckpointError if the tensors are not those of a band-split separator.
     """
     dim = _size(state, "band_split.to_features.0.1.weight", 0)
     numbers = r"(\d+)"
@@ -102,8 +102,8 @@ def _bands(state: Mapping[str, Tensor], stft: Mapping[str, Any]) -> dict[str, An
                 bands = tuple(width // (2 * channels) for width in widths)
                 return {"channels": channels, "bands": bands, "starts": (), "stft": {"n_fft": n_fft}}
         raise CheckpointError(
-            f"the sub-bands take {sum(widths)} numbers per frame: expected twice (mono) or four times (stereo) the bins "
-            f"of an STFT of n_fft {', '.join(map(str, n_ffts))}: give the right STFT with --config"
+            f"the sub-bands take {sum(widths)} numbers per frame: expected twice (mono) or four times (stereo) the "
+            f"bins of an STFT of n_fft {', '.join(map(str, n_ffts))}: give the right STFT with --config"
         )
     rates = dict.fromkeys(each for each in (stft.get("sample_rate"), *SAMPLE_RATES) if isinstance(each, int))
     for n_fft, rate, channels in product(n_ffts, rates, (2, 1)):

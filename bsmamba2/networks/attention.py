@@ -1,4 +1,4 @@
-"""Self-attention of BS-RoFormer and Mel-Band RoFormer: gated heads with rotary or PoPE positions, and linear attention."""
+"""Attention of BS-RoFormer and Mel-Band RoFormer: gated heads with rotary or PoPE positions, and linear attention."""
 
 from __future__ import annotations
 

@@ -78,15 +78,17 @@ def in_bands(mixture: Tensor, chosen: list[int] | None) -> Tensor:
 class OverlapMean(nn.Module):
     """The mean of the masks of the sub-bands that hold a bin: [b, s, t, p, c, 2] -> [b, s, t, f, c, 2].
 
-    Source: lucidrains/BS-RoFormer, `MelBandRoformer`, which adds the masks up and divides by their number. Here each
-    bin collects its one or more positions, which needs no addition into places.
+    `places` are the bins of the p positions; `bins` or more: a position that is not used. Source:
+    lucidrains/BS-RoFormer, `MelBandRoformer`, which adds the masks up and divides by their number. Here each bin
+    collects its one or more positions, which needs no addition into places.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, places: list[int], bins: int) -> None:
         super().__init__()
-        of_bins: list[list[int]] = [[] for _ in range(config.stft.bins)]
-        for position, bin_ in enumerate(positions(config)):
-            of_bins[bin_].append(position)
+        of_bins: list[list[int]] = [[] for _ in range(bins)]
+        for position, bin_ in enumerate(places):
+            if bin_ < bins:
+                of_bins[bin_].append(position)
         most = max(map(len, of_bins))
         # Rows of positions, one for each bin. A bin with fewer of them repeats its last one, with weight 0.
         self.rows = [[each[min(i, len(each) - 1)] for each in of_bins] for i in range(most)]

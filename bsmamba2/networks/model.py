@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bsmamba2.config import ModelConfig
 from bsmamba2.networks.attention import Attention, LinearAttention, embedding
-from bsmamba2.networks.bands import BandSplit, MaskEstimator, OverlapMean
+from bsmamba2.networks.bands import BandSplit, MaskEstimator, OverlapMean, positions
 from bsmamba2.networks.layers import RMSNorm
 from bsmamba2.networks.mamba2 import Mamba2, MambaBlock
 from bsmamba2.networks.precision import wide
@@ -54,7 +54,7 @@ class BandSplitSeparator(nn.Module):
         self.final_norm = nn.Identity() if config.block_norm else RMSNorm(config.dim)
         self.band_split = BandSplit(config)
         self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
-        self.mean_of_overlaps = OverlapMean(config) if config.starts else nn.Identity()
+        self.mean_of_overlaps = OverlapMean(positions(config), config.stft.bins) if config.starts else nn.Identity()
         self.recompute = False  # recompute activations for gradients instead of storing them
 
     def forward(self, mixture: Tensor) -> Tensor:

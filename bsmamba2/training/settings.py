@@ -115,7 +115,11 @@ def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
         model = _model(stated)
         data = DataSettings(**_typed(DataSettings, content.get("data"), "data"))
         data = replace(data, sources=tuple(source.lower() for source in data.sources))
-        loop = {key: value for key, value in dict(content.get("training") or {}).items() if key not in ("target_instrument", "instruments")}
+        loop = {
+            key: value
+            for key, value in dict(content.get("training") or {}).items()
+            if key not in ("target_instrument", "instruments")
+        }
         training = LoopSettings(**_typed(LoopSettings, loop, "training"))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error

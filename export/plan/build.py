@@ -115,10 +115,10 @@ def _bindings(flavour: str) -> tuple[str, ModuleType]:
 
 def build_plan(
     graph: Path, plan: Path, label: str, batch: Range, frames: Range, build: Build, progress: Progress | None = None
-) -> None:
+) -> int | None:
     """Write the TensorRT plan of the ONNX file `graph` to `plan`, for these ranges, with `label` as the network's name.
 
-    Ctrl-C stops the builder. Raises ExportError if the graph cannot be parsed or built, or if the plan's header does
+    Returns the GPU memory for intermediate results in bytes, if the builder tells it. Ctrl-C stops the builder. Raises ExportError if the graph cannot be parsed or built, or if the plan's header does
     not name the GPUs asked for.
     """
     trt: Any = bindings(build.flavour)
@@ -167,6 +167,8 @@ def build_plan(
     check_plan(plan, label, build)
     if cache is not None and build.timing_cache is not None:
         _write_timing_cache(cache, build.timing_cache)
+    activations: int | None = logger.activations
+    return activations
 
 
 def check_plan(plan: Path, label: str, build: Build) -> None:

@@ -36,7 +36,9 @@ def rebuild_engine(
     """
     graph = name.with_name(name.name + ".onnx")
     manifest = read_manifest(graph)
-    inside = {prop.key: prop.value for prop in onnx.load(graph, load_external_data=False).metadata_props}.get(METADATA_KEY)
+    inside = {prop.key: prop.value for prop in onnx.load(graph, load_external_data=False).metadata_props}.get(
+        METADATA_KEY
+    )
     if inside != manifest.inside_onnx():
         raise ExportError(
             f"{graph}: the manifest beside it is not the one it was exported with: export it again from its checkpoint"

@@ -35,7 +35,9 @@ def signal_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) ->
 
 def signal_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
     """Its spectrogram [1, t, f, c, 2]."""
-    return Stft(stft.n_fft, stft.hop_length, stft.win_length, stft.normalized).forward(signal_wave(stft, channels, frames))
+    return Stft(stft.n_fft, stft.hop_length, stft.win_length, stft.normalized).forward(
+        signal_wave(stft, channels, frames)
+    )
 
 
 def pytorch_stems(model: BandSplitSeparator, mixture: Float) -> Float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,8 @@ PACKAGES = {
     "tensorrt": ("tensorrt", "pip install 'bsmamba2[tensorrt]'"),
     "tensorrt-rtx": ("tensorrt_rtx", "pip install 'bsmamba2[tensorrt-rtx]'"),
 }
+
+ACTIVATIONS = re.compile(r"Total Activation Memory: (\d+) bytes")
 
 
 def bindings(flavour: str) -> ModuleType:
@@ -26,14 +29,21 @@ def bindings(flavour: str) -> ModuleType:
 
 
 def quiet_logger(trt: Any) -> Any:
-    """A logger for `trt` that prints nothing and keeps errors; `first()` returns the first one."""
+    """A logger for `trt` that prints nothing and keeps errors; `first()` returns the first one.
+
+    `activations` is the GPU memory for intermediate results in bytes, once TensorRT-RTX's builder has told it.
+    """
 
     class QuietLogger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.activations: int | None = None
 
         def log(self, severity: Any, msg: str) -> None:
+            told = ACTIVATIONS.search(msg) if severity == trt.ILogger.Severity.INFO else None
+            if told is not None:
+                self.activations = int(told[1])
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR) and len(self.errors) < 100:
                 self.errors.append(msg)
 

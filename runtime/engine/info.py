@@ -73,7 +73,9 @@ def _stft(m: Manifest) -> str:
     window, hop = (1000 * samples / stft.sample_rate for samples in (stft.n_fft, stft.hop_length))
     hann = "Hann window" if stft.win_length == stft.n_fft else f"Hann window of {stft.win_length}"
     normalized = ", normalized" if stft.normalized else ""
-    return f"n_fft {stft.n_fft} ({window:.1f} ms), hop {stft.hop_length} ({hop:.1f} ms), {hann}, {m.bins} bins{normalized}"
+    return (
+        f"n_fft {stft.n_fft} ({window:.1f} ms), hop {stft.hop_length} ({hop:.1f} ms), {hann}, {m.bins} bins{normalized}"
+    )
 
 
 def _chunk(m: Manifest) -> str:

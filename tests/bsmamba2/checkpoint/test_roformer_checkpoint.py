@@ -99,7 +99,10 @@ PAIRINGS = {
         "model is that of a Mel-Band RoFormer, the tensors are of a network of consecutive sub-bands",
     ),
     "a BS-RoFormer's yaml": (
-        *("kim", {"num_bands": None, "freqs_per_bands": [2] * 24 + [4] * 12 + [12] * 8 + [24] * 8 + [48] * 8 + [128, 129]}),
+        *(
+            "kim",
+            {"num_bands": None, "freqs_per_bands": [2] * 24 + [4] * 12 + [12] * 8 + [24] * 8 + [48] * 8 + [128, 129]},
+        ),
         "model is that of a network of consecutive sub-bands, the tensors are of a Mel-Band RoFormer",
     ),
     "another number of mel bands": ("kim", {"num_bands": 64}, "model.num_bands is 64, the tensors have 60"),

@@ -55,7 +55,7 @@ def test_overlapping_masks_are_averaged_bin_by_bin():
     stft = StftConfig(sample_rate=8000, n_fft=16, win_length=16, hop_length=4)
     config = ModelConfig(bands=(4, 5, 7), starts=(0, 1, 2), stft=stft)
     masks = torch.randn(1, 1, 2, 16, 2, 2, dtype=torch.float64)
-    mean = OverlapMean(config)(masks)
+    mean = OverlapMean(positions(config), 9)(masks)
     for bin_ in range(9):
         of_bin = [i for i, each in enumerate(positions(config)) if each == bin_]
         assert len(of_bin) == (1, 2, 3, 3, 2, 2, 1, 1, 1)[bin_]
