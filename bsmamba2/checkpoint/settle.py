@@ -60,19 +60,17 @@ def _require_no_contradiction(
     inferred: Mapping[str, Any], stft: Mapping[str, Any], stems: int, stated: Stated, source: str
 ) -> None:
     """Raise ConfigError with every field in which the configuration contradicts the tensors."""
-    network = "a Mel-Band RoFormer" if inferred["starts"] else "a network of consecutive sub-bands"
+    networks = "a network of consecutive sub-bands", "a Mel-Band RoFormer"
+    is_mel, says_mel = bool(inferred["starts"]), stated.mel_bands is not None or bool(stated.model.get("starts"))
     wrong = []
-    if (stated.mel_bands is not None or "bands" in stated.model) and (stated.mel_bands is None) != (
-        not inferred["starts"]
-    ):
-        other = "a Mel-Band RoFormer" if stated.mel_bands is not None else "a network of consecutive sub-bands"
-        wrong.append(f"model is that of {other}, the tensors are of {network}")
+    if says_mel != is_mel and (says_mel or "bands" in stated.model):
+        wrong.append(f"model is that of {networks[says_mel]}, the tensors are of {networks[is_mel]}")
     elif stated.mel_bands not in (None, len(inferred["bands"])):
         wrong.append(f"model.num_bands is {stated.mel_bands}, the tensors have {len(inferred['bands'])}")
     for name, value in stated.model.items():
         found = inferred.get(name, value)
         # Before PyPI's 0.3.5 the depth of a Mel-Band RoFormer's mask estimator counted all linear layers.
-        older = name == "mask_depth" and inferred["starts"] and found == value - 1
+        older = name == "mask_depth" and is_mel and found == value - 1
         if found != value and not older and (name not in ("bands", "block_norm", "starts") or not wrong):
             wrong.append(f"{KEYS.get(name, name)} is {_yaml(name, value)}, the tensors have {_yaml(name, found)}")
     for name, value in stft.items():

@@ -111,9 +111,7 @@ class GroupedMaskEstimator(nn.Module):
         for first, number, width in groups:
             bands = [cast(nn.Sequential, each)[0] for each in estimator.to_freqs[first : first + number]]
             mlp = nn.Sequential()
-            layers = [
-                cast(list[nn.Linear], [layer for layer in band if isinstance(layer, nn.Linear)]) for band in bands
-            ]
+            layers = [[layer for layer in band.children() if isinstance(layer, nn.Linear)] for band in bands]
             for depth, linears in enumerate(zip(*layers, strict=True)):
                 weights = [each.weight.detach().T for each in linears]  # [i, o]
                 biases = [each.bias.detach() for each in linears]

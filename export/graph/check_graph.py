@@ -35,7 +35,10 @@ def check_graph(
     scan: str = "chunked",
     probes: Sequence[Tensor] = (),
 ) -> None:
-    """Raise ExportError unless file `path` is valid ONNX and keeps the engine contract at `precision`, with `probes`."""
+    """Raise ExportError unless `path` is a valid ONNX file and keeps the engine contract at `precision`.
+
+    `probes` are its outputs after `stems`.
+    """
     try:
         onnx.checker.check_model(path)
     except onnx.checker.ValidationError as error:

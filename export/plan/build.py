@@ -118,8 +118,8 @@ def build_plan(
 ) -> int | None:
     """Write the TensorRT plan of the ONNX file `graph` to `plan`, for these ranges, with `label` as the network's name.
 
-    Returns the GPU memory for intermediate results in bytes, if the builder tells it. Ctrl-C stops the builder. Raises ExportError if the graph cannot be parsed or built, or if the plan's header does
-    not name the GPUs asked for.
+    Returns the GPU memory for intermediate results in bytes, if the builder tells it. Ctrl-C stops the builder. Raises
+    ExportError if the graph cannot be parsed or built, or if the plan's header does not name the GPUs asked for.
     """
     trt: Any = bindings(build.flavour)
     logger = quiet_logger(trt)

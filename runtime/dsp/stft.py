@@ -1,6 +1,7 @@
 """Short-time Fourier transform and its inverse in numpy, equal to torch.stft and torch.istft.
 
-Centred, reflect padding, periodic Hann window in the middle of n_fft samples, one-sided. The hop need not divide n_fft. Axes: b batch, s stems, c audio channels, t frames, f bins; samples last in a waveform.
+Centred, reflect padding, periodic Hann window in the middle of n_fft samples, one-sided. The hop need not divide
+n_fft. Axes: b batch, s stems, c audio channels, t frames, f bins; samples last in a waveform.
 """
 
 from __future__ import annotations
