@@ -16,6 +16,7 @@ from torch import Tensor
 from bsmamba2.catalogue.entries import entry_of
 from bsmamba2.checkpoint.content import part_of_several
 from bsmamba2.checkpoint.fit import as_float32, require_fit
+from bsmamba2.checkpoint.infer import count_stems
 from bsmamba2.checkpoint.locate import USUAL_KEYS, Place, averaged, locate, tensors_of
 from bsmamba2.checkpoint.read import plain, read_tensors_and_config
 from bsmamba2.checkpoint.save import METADATA_KEY
@@ -105,7 +106,7 @@ def _fitted(
     state, ignored = tensors_of(place, path)
     stated, source = _stated(content, metadata, path)
     if stated.is_empty and config_path is None:
-        stated, source = _of_catalogue(path)
+        stated, source = _of_catalogue(path, count_stems(state))
     if config_path is not None or changes:
         given = {} if config_path is None else read_yaml(Path(config_path))
         where = "--set" if config_path is None else str(config_path)
@@ -178,14 +179,16 @@ def _stated(content: Mapping[str, Any], metadata: Mapping[str, str], path: Path)
     return Stated(), ""
 
 
-def _of_catalogue(path: Path) -> tuple[Stated, str]:
-    """The configuration of a published file that is known by its sha256."""
+def _of_catalogue(path: Path, stems: int) -> tuple[Stated, str]:
+    """What is known of a published file, by its sha256: its configuration, or at least the names of its stems."""
     entry = entry_of(path)
-    configuration = None if entry is None else entry.configuration()
-    if entry is None or configuration is None:
+    if entry is None:
         return Stated(), ""
     source = f"the catalogue, where this file is {entry.name}"
-    return settings_from(configuration, source), source
+    configuration = entry.configuration()
+    if configuration is not None:
+        return settings_from(configuration, source), source
+    return (Stated(instruments=entry.stems), source) if len(entry.stems) == stems else (Stated(), "")
 
 
 def _averaged_by_optimizer(content: Mapping[str, Any]) -> list[Any] | tuple[Any, ...] | None:

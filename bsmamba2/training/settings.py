@@ -112,7 +112,7 @@ def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
     """The settings from the content of a yaml file. Raises ConfigError for unknown, wrong or conflicting settings."""
     stated = settings_from(content, where)
     try:
-        model = _model(stated)
+        model = config_of(stated)
         data = DataSettings(**_typed(DataSettings, content.get("data"), "data"))
         data = replace(data, sources=tuple(source.lower() for source in data.sources))
         loop = {
@@ -135,7 +135,8 @@ def settings_of(content: Mapping[str, Any], where: str) -> TrainingSettings:
     return settings
 
 
-def _model(stated: Stated) -> ModelConfig:
+def config_of(stated: Stated) -> ModelConfig:
+    """The network that a configuration describes, without its tensors. Raises ConfigError."""
     known = dict(stated.stft)
     if "n_fft" in known:
         known.setdefault("win_length", known["n_fft"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 
 import golden_roformer
 import pytest
@@ -11,9 +12,13 @@ import torch
 import yaml
 from golden_roformer import public_shapes
 
+from bsmamba2.catalogue import Entry, entries
 from bsmamba2.checkpoint import load, load_checkpoint
 from bsmamba2.checkpoint.mel_bands import mel_bands
+from bsmamba2.checkpoint.settings import settings_from
 from bsmamba2.errors import CheckpointError, ConfigError
+from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.training.settings import config_of
 
 SHAPES = public_shapes()
 
@@ -247,3 +252,37 @@ def test_sub_bands_of_no_known_stft_are_named(tmp_path):
     torch.save(tensors, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match="its 40 sub-bands are not the mel bands of any usual STFT"):
         load_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_published_files_are_known_by_their_hash(tmp_path, monkeypatch):
+    content = golden_roformer.configuration("bs_pope_d24_L2")
+    torch.save(golden_roformer.state("bs_pope_d24_L2"), tmp_path / "x.ckpt")
+    fields = {"kind": "bs_roformer", "stems": ("dry",), "note": "", "refused": None, "licence": "", "addresses": ()}
+    fields |= {"bytes": 1, "sha256": "0" * 64}
+    known = Entry("known", known=content, **fields)
+    content["model"]["freqs_per_bands"] = "16x2 9x5 10x16 1x20"
+    content["audio"]["chunk_size"] = 12800
+    named = Entry("named", **fields)
+    for entry, stem, hop, chunk in ((known, "stem 0", 128, 12800), (named, "dry", 128, None)):
+        monkeypatch.setattr(load, "entry_of", lambda path, entry=entry: entry)
+        read = load_checkpoint(tmp_path / "x.ckpt")
+        assert read.notes[0] == f"configuration from the catalogue, where this file is {entry.name}"
+        assert (read.config.stems, read.config.stft.hop_length, read.chunk) == ((stem,), hop, chunk)
+    given = load_checkpoint(tmp_path / "x.ckpt", write(tmp_path, golden_roformer.configuration("bs_pope_d24_L2")))
+    assert given.config.stems == ("stem 0",) and "catalogue" not in given.notes[0]
+
+
+@pytest.mark.parametrize("entry", [each for each in entries() if each.known], ids=lambda entry: entry.name)
+def test_known_configurations_describe_files_of_that_size(entry):
+    """A file has four bytes for each parameter, and less than a megabyte of names."""
+    stated = settings_from(entry.configuration(), entry.name)
+    assert stated.inference["chunk_size"] % stated.stft["hop_length"] == 0 and stated.inference["num_overlap"] > 0
+    several = tuple(f"stem {i}" for i in range(stated.stems))
+    config = config_of(replace(stated, instruments=several, target=None))
+    if entry.name == "mel-roformer-vocals-zfturbo":  # its configuration counts linear layers as older code did
+        config = replace(config, mask_depth=config.mask_depth - 1)
+    if "module_type" not in entry.configuration()["model"]:
+        config = replace(config, kind="transformer")
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in BandSplitSeparator(config).parameters())
+    assert 0 < entry.bytes - 4 * parameters < 1e6
