@@ -16,6 +16,7 @@ from torch import Tensor
 from bsmamba2.catalogue.entries import entry_of
 from bsmamba2.checkpoint.content import part_of_several
 from bsmamba2.checkpoint.fit import as_float32, require_fit
+from bsmamba2.checkpoint.forks import fork_of_tensors
 from bsmamba2.checkpoint.infer import count_stems
 from bsmamba2.checkpoint.locate import USUAL_KEYS, Place, averaged, locate, tensors_of
 from bsmamba2.checkpoint.read import plain, read_tensors_and_config
@@ -104,6 +105,9 @@ def _fitted(
     """The content of the file as a configuration and a state_dict that match."""
     place, found = _place(content, weights, path)
     state, ignored = tensors_of(place, path)
+    fork = fork_of_tensors(state)
+    if fork is not None:
+        raise CheckpointError(f"{path}: {fork}")
     stated, source = _stated(content, metadata, path)
     if stated.is_empty and config_path is None:
         stated, source = _of_catalogue(path, count_stems(state))

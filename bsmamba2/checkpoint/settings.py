@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from bsmamba2.checkpoint.forks import fork_of_settings
 from bsmamba2.errors import ConfigError
 
 MAX_YAML_BYTES = 1_000_000
@@ -129,6 +130,9 @@ def settings_from(config: Mapping[str, Any], where: str) -> Stated:
 
     Raises ConfigError for settings that are not supported.
     """
+    fork = fork_of_settings(config)
+    if fork is not None:
+        raise ConfigError(f"{where}: {fork}")
     model, training = _section(config, "model"), _section(config, "training")
     for key, only in ONLY.items():
         if model.get(key, only) not in (only, None):
