@@ -21,7 +21,7 @@ from bsmamba2.checkpoint import load_checkpoint
 from export.engine import export_engine, only
 from export.graph.to_onnx import prepared
 from runtime.backends.fake import FakeBackend
-from runtime.engine.manifest import read_manifest
+from runtime.engine.reading import read_manifest
 from runtime.evaluation.metrics import usdr
 from runtime.separation.separator import Separator, open_separator
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from turns import Form, compare
 
 from runtime.engine.cpu import default_threads
-from runtime.engine.manifest import read_manifest
+from runtime.engine.reading import read_manifest
 
 
 def main() -> None:

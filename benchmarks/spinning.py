@@ -20,7 +20,7 @@ from turns import Form, Opened, opened
 
 from runtime.bench.machine import describe_machine
 from runtime.engine.cpu import default_threads
-from runtime.engine.manifest import read_manifest
+from runtime.engine.reading import read_manifest
 
 BUSY = "while True: sum(range(100000))"
 PAUSE = 0.05  # s after each run, in which bsm-run transforms and writes: threads that spin go on for a moment

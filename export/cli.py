@@ -20,6 +20,7 @@ from export.named import checkpoint_of, on_stderr
 from export.options import ExportCommand, changes_of, check_belonging
 from runtime.command import Config, Debug, Version, run_command
 from runtime.engine.content import what_instead
+from runtime.engine.info import network_name
 from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
 
@@ -245,7 +246,7 @@ def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
     model, frames, batch = manifest.model, manifest.frames, manifest.batch
     length = f"{frames.opt}" if frames.min == frames.max else f"{frames.min} to {frames.max} (best {frames.opt})"
     print(
-        f"{model.kind}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, "
+        f"{network_name(model)}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, "
         f"{'stereo' if model.channels == 2 else 'mono'}, stems {', '.join(model.stems)}"
     )
     print(

@@ -10,7 +10,8 @@ import onnx
 from fakes import manifest_data
 from onnx import TensorProto, helper
 
-from runtime.engine.manifest import METADATA_KEY, EngineFile, Manifest, manifest_path, sha256_of
+from runtime.engine.manifest import METADATA_KEY, EngineFile, Manifest, sha256_of
+from runtime.engine.reading import manifest_path
 
 
 def halving_engine(path: Path, **sizes: object) -> Path:

@@ -16,8 +16,9 @@ from fakes import plan_data
 from tensorrt_double import tensorrt_double
 
 from runtime.backends.tensorrt import TensorRtBackend
-from runtime.engine.manifest import Manifest, manifest_path, sha256_of
+from runtime.engine.manifest import Manifest, sha256_of
 from runtime.engine.plan_header import CAPABILITIES
+from runtime.engine.reading import manifest_path
 
 VERSION = "1.7.1.116"
 

@@ -23,7 +23,8 @@ from export.plan.build import plan_build
 from export.proof.signal import pytorch_stems, signal_mixture
 from runtime.backends import Backend, open_backend
 from runtime.engine.gpu import Gpu, find_gpu
-from runtime.engine.manifest import FLAVOURS, Range, read_manifest
+from runtime.engine.manifest import FLAVOURS, Range
+from runtime.engine.reading import read_manifest
 from runtime.errors import EngineError
 from runtime.parity.difference import TOLERANCES, difference
 

@@ -25,7 +25,8 @@ from runtime.bench.results import Bench, Outcome, require_faster
 from runtime.bench.schema import as_json
 from runtime.bench.text import as_text
 from runtime.command import Config, Debug, Device, Json, Threads, Version, run_command
-from runtime.engine.manifest import Manifest, Range, read_manifest
+from runtime.engine.manifest import Manifest, Range
+from runtime.engine.reading import read_manifest
 from runtime.errors import OptionError
 from runtime.pictures.page import check_output, new_figure, write_whole
 from runtime.printable import printable

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from export.named import checkpoint_of, on_stderr
 from runtime.backends import Backend, open_backend
-from runtime.engine.manifest import Manifest, Parity, Range, read_manifest
+from runtime.engine.manifest import Manifest, Parity, Range
+from runtime.engine.reading import read_manifest
 from runtime.errors import OptionError
 from runtime.separation.separator import Separator
 

@@ -15,7 +15,8 @@ from export.named import checkpoint_of, on_stderr
 from runtime.audio import Song, read_song, resample
 from runtime.backends import open_backend
 from runtime.command import Config, Debug, Device, Threads, Version, run_command
-from runtime.engine.manifest import Manifest, read_manifest, sha256_of
+from runtime.engine.manifest import Manifest, sha256_of
+from runtime.engine.reading import read_manifest
 from runtime.errors import AudioError, OptionError
 from runtime.parity.reference import Reference, read_reference, require_origin
 from runtime.parity.replay import replay

@@ -19,7 +19,8 @@ import numpy as np
 
 from runtime.bench.contenders import Mixtures, Work
 from runtime.bench.results import Product, ProductTime
-from runtime.engine.manifest import INPUT_NAME, read_manifest
+from runtime.engine.manifest import INPUT_NAME
+from runtime.engine.reading import read_manifest
 from runtime.errors import EngineError
 
 OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}

@@ -16,8 +16,10 @@ from export.errors import ExportError
 from export.graph.check_graph import nodes_of
 from runtime.backends.plan_checks import check_gpu, check_version
 from runtime.engine.flavours import PACKAGES, bindings
-from runtime.engine.manifest import FLAVOURS, Manifest, read_manifest
+from runtime.engine.info import network_name
+from runtime.engine.manifest import FLAVOURS, Manifest
 from runtime.engine.plan_header import read_plan_header
+from runtime.engine.reading import read_manifest
 from runtime.errors import EngineError
 
 
@@ -41,7 +43,7 @@ def inspect_engine(name: Path, layers: bool = False) -> str:
 def _words(manifest: Manifest) -> str:
     model, frames, batch = manifest.model, manifest.frames, manifest.batch
     return (
-        f"{model.kind}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, stems "
+        f"{network_name(model)}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, stems "
         f"{', '.join(model.stems)}\n"
         f"{manifest.precision}, scan {manifest.scan}, target {manifest.target}; "
         f"{frames.min} to {frames.max} frames, batch {batch.min} to {batch.max}"

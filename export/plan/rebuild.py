@@ -18,7 +18,8 @@ from export.proof.signal import signal_mixture
 from export.proof.verify import Expected
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.gpu import find_gpu
-from runtime.engine.manifest import METADATA_KEY, Manifest, read_manifest
+from runtime.engine.manifest import METADATA_KEY, Manifest
+from runtime.engine.reading import read_manifest
 
 
 def rebuild_engine(

@@ -7,8 +7,9 @@ from typing import Any
 
 from runtime.backends.cuda import load_cudart
 from runtime.engine.gpu import Gpu, find_gpu
-from runtime.engine.manifest import Manifest, Plan, Tensor, rebuild_remedy
+from runtime.engine.manifest import Manifest, Plan, Tensor
 from runtime.engine.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
+from runtime.engine.reading import rebuild_remedy
 from runtime.errors import EngineError, ManifestError
 
 

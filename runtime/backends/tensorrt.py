@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from runtime.backends.cuda import Cuda
 from runtime.backends.plan_checks import check_engine, check_gpu, check_plan, check_version
 from runtime.engine.flavours import bindings, quiet_logger
-from runtime.engine.manifest import Manifest, rebuild_remedy
+from runtime.engine.manifest import Manifest
+from runtime.engine.reading import rebuild_remedy
 from runtime.errors import EngineError
 
 Float = NDArray[np.float32]

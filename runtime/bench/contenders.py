@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from runtime.audio import Form, SongWriter, read_song
 from runtime.backends import Backend, open_backend
-from runtime.engine.manifest import Manifest, read_manifest
+from runtime.engine.manifest import Manifest
+from runtime.engine.reading import read_manifest
 from runtime.separation.separator import Separator
 
 Float = NDArray[np.float32]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.engine.manifest import Manifest, Msst, Parity, manifest_path, read_manifest
+from runtime.engine.manifest import Manifest, Model, Msst, Parity
+from runtime.engine.reading import manifest_path, read_manifest
 from runtime.engine.stems import remainder_of
 from runtime.printable import counted
 
@@ -56,11 +57,16 @@ def _task(m: Manifest) -> str:
 
 def _network(m: Manifest) -> str:
     model = m.model
-    kind = NETWORKS.get(model.kind, model.kind)
-    if model.starts:
-        kind = "Mel-Band RoFormer" if model.kind == "transformer" else f"{kind}, mel bands"
     sizes = f"depth {model.depth}, dim {model.dim}, {counted(len(model.bands), 'sub-band')}"
-    return f"{kind}, {model.parameters:,} parameters ({sizes})"
+    return f"{network_name(model)}, {model.parameters:,} parameters ({sizes})"
+
+
+def network_name(model: Model) -> str:
+    """What a network is called: by what runs along its axes, and whether its sub-bands overlap."""
+    name = NETWORKS.get(model.kind, model.kind)
+    if not model.starts:
+        return name
+    return "Mel-Band RoFormer" if model.kind == "transformer" else f"{name}, mel bands"
 
 
 def _source(m: Manifest) -> str:

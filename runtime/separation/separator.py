@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from runtime.audio import MAX_LEVEL, MAX_RATE, MIN_RATE
 from runtime.backends import Backend, open_backend
 from runtime.dsp.views import views_of
-from runtime.engine.manifest import Manifest, read_manifest
+from runtime.engine.manifest import Manifest
+from runtime.engine.reading import read_manifest
 from runtime.engine.stems import stems_of
 from runtime.errors import OptionError
 from runtime.separation.engine_run import EngineRun

@@ -23,7 +23,8 @@ from runtime import open_separator
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 from runtime.dsp.stft import Stft
-from runtime.engine.manifest import METADATA_KEY, VERSION, Manifest, manifest_path, read_manifest, sha256_of
+from runtime.engine.manifest import METADATA_KEY, VERSION, Manifest, sha256_of
+from runtime.engine.reading import manifest_path, read_manifest
 
 TOLERANCE = 2e-5  # of the peak
 

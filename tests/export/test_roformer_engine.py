@@ -27,7 +27,8 @@ from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 from runtime.dsp.stft import Stft
 from runtime.engine.info import describe_engine
-from runtime.engine.manifest import Msst, manifest_path, read_manifest
+from runtime.engine.manifest import Msst
+from runtime.engine.reading import manifest_path, read_manifest
 
 TOLERANCE = 2e-5  # of the peak, from the waveform by NumPy's STFT in float32
 # One case of each part also in half precision and for GPUs.

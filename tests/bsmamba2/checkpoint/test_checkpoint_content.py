@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from bsmamba2.checkpoint import load_checkpoint
-from bsmamba2.errors import BsmambaError, CheckpointError, ConfigError
+from bsmamba2.errors import CheckpointError, ConfigError
 
 
 def numpy_file(**arrays: np.ndarray) -> bytes:
@@ -96,9 +96,3 @@ def test_a_yaml_in_another_encoding_is_to_be_saved_as_utf_8(tmp_path: Path, enco
         load_checkpoint(tmp_path / "x.ckpt", tmp_path / "x.yaml")
     (tmp_path / "x.yaml").write_text("model: {dim: 32}\n", encoding="utf-8-sig")
     assert load_checkpoint(tmp_path / "x.ckpt", tmp_path / "x.yaml").config.dim == 32
-
-
-def mel_band(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same network with overlapping bands, and with the norm that only a Mel-Band RoFormer has."""
-    wider = {key: torch.ones(len(value) + 8) if ".0.gamma" in key else value for key, value in state.items()}
-    return {**wider, "layers.0.0.norm.gamma": torch.ones(32)}

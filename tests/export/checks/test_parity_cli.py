@@ -26,7 +26,7 @@ from export.proof.signal import signal_wave
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
 from runtime.dsp.stft import Stft
-from runtime.engine.manifest import manifest_path, read_manifest
+from runtime.engine.reading import manifest_path, read_manifest
 from runtime.errors import EngineError
 
 FRAMES = 40

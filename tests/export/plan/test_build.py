@@ -23,8 +23,9 @@ from export.plan.rebuild import rebuild_engine
 from runtime.backends import tensorrt as tensorrt_backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
-from runtime.engine.manifest import Range, read_manifest
+from runtime.engine.manifest import Range
 from runtime.engine.plan_header import read_plan_header
+from runtime.engine.reading import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_exporting_without_a_plan_takes_an_earlier_one_away(copy, tmp_path):
 def test_what_an_engine_holds_is_shown(built, copy):
     text = inspect_engine(copy)
     for part in (
-        "transformer, dim 8, depth 1",
+        "BS-RoFormer, dim 8, depth 1",
         "fp16, scan chunked, target gpu; 70 to 70 frames, batch 1 to 4",
         "1 Graph Input(s)",
         "mixture [dtype=float32, shape=('batch', 70, 17, 2, 2)]",

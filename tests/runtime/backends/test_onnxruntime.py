@@ -13,7 +13,8 @@ from halving import halving_engine
 from runtime import EngineError, ManifestError, OptionError, open_separator
 from runtime.backends import onnxruntime as module
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
-from runtime.engine.manifest import manifest_path, sha256_of
+from runtime.engine.manifest import sha256_of
+from runtime.engine.reading import manifest_path
 
 
 @pytest.fixture

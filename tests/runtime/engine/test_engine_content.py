@@ -14,7 +14,8 @@ import pytest
 from fakes import manifest_data
 from onnx import TensorProto, helper
 
-from runtime.engine.manifest import METADATA_KEY, Manifest, manifest_path, read_manifest, sha256_of
+from runtime.engine.manifest import METADATA_KEY, Manifest, sha256_of
+from runtime.engine.reading import manifest_path, read_manifest
 from runtime.errors import ManifestError
 
 

@@ -11,7 +11,8 @@ from fakes import manifest_data, plan_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engine.manifest import Manifest, manifest_path, read_manifest, sha256_of
+from runtime.engine.manifest import Manifest, sha256_of
+from runtime.engine.reading import manifest_path, read_manifest
 from runtime.errors import ManifestError
 
 
