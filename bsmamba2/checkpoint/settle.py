@@ -43,8 +43,7 @@ def settle(state: Mapping[str, Tensor], stated: Stated, source: str, path: Path)
         assumed: list[str] = []
         stft = _stft({**stated.stft, **of_tensors}, assumed)
         stems, rest = _stems(count_stems(state), stated, source, notes, assumed)
-        unused = () if inferred["kind"] != "mamba2" else ("heads", "dim_head")
-        fields = {name: value for name, value in stated.model.items() if name not in unused} | inferred
+        fields = {**stated.model, **inferred}
         if fields["kind"] == "transformer" and not ("metadata" in source or "hyper_parameters" in source):
             _assume_what_no_tensor_tells(fields, stated, source, assumed)
         if assumed:

@@ -41,7 +41,7 @@ def quiet_logger(trt: Any) -> Any:
             self.activations: int | None = None
 
         def log(self, severity: Any, msg: str) -> None:
-            told = ACTIVATIONS.search(msg) if severity == trt.ILogger.Severity.INFO else None
+            told = ACTIVATIONS.search(msg)
             if told is not None:
                 self.activations = int(told[1])
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR) and len(self.errors) < 100:

@@ -17,7 +17,7 @@ from tiny import TINY
 from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
 from bsmamba2.networks.model import BandSplitSeparator
 from export.engine import export_engine, only
-from export.graph.bands import group_bands, runs
+from export.graph.bands import group_bands, groups_of
 from export.graph.sliced import Sliced
 from runtime import open_separator
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -122,7 +122,11 @@ def test_grouped_bands_are_the_same_function():
         with torch.inference_mode():
             reference = model(mixture)
             assert (grouped(mixture) - reference).abs().max() <= 1e-12 * reference.abs().max()
-    assert runs([2, 2, 2, 5, 2, 8, 8]) == [(0, 3), (3, 1), (4, 1), (5, 2)]
+    stft = replace(TINY.stft, n_fft=56, win_length=56)
+    apart = replace(TINY, bands=(2, 2, 2, 5, 2, 8, 8), stft=stft)
+    assert groups_of(apart) == [(0, 3, 2), (3, 1, 5), (4, 1, 2), (5, 2, 8)]
+    overlapping = replace(apart, bands=(5, 6, 7, 9, 9, 12), starts=(0, 4, 6, 8, 12, 17))
+    assert groups_of(overlapping) == [(0, 2, 6), (2, 3, 9), (5, 1, 12)]
 
 
 def test_a_half_precision_engine_is_half_the_size_and_near_float32(tracing, tmp_path):
