@@ -16,7 +16,7 @@ from torch import Tensor
 from bsmamba2.catalogue.entries import entry_of
 from bsmamba2.checkpoint.content import part_of_several
 from bsmamba2.checkpoint.fit import as_float32, require_fit
-from bsmamba2.checkpoint.forks import fork_of_tensors
+from bsmamba2.checkpoint.forks import fork_of_tensors, refused
 from bsmamba2.checkpoint.infer import count_stems
 from bsmamba2.checkpoint.locate import USUAL_KEYS, Place, averaged, locate, tensors_of
 from bsmamba2.checkpoint.read import plain, read_tensors_and_config
@@ -104,10 +104,10 @@ def _fitted(
 ) -> Checkpoint:
     """The content of the file as a configuration and a state_dict that match."""
     place, found = _place(content, weights, path)
-    state, ignored = tensors_of(place, path)
-    fork = fork_of_tensors(state)
+    fork = fork_of_tensors(map(str, place.entries))
     if fork is not None:
-        raise CheckpointError(f"{path}: {fork}")
+        raise CheckpointError(f"{path}: {refused(fork)}")
+    state, ignored = tensors_of(place, path)
     stated, source = _stated(content, metadata, path)
     if stated.is_empty and config_path is None:
         stated, source = _of_catalogue(path, count_stems(state))

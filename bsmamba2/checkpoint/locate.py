@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bsmamba2.checkpoint.forks import fork_of_tensors
+from bsmamba2.checkpoint.forks import fork_of_tensors, refused
 from bsmamba2.checkpoint.infer import FIRST
 from bsmamba2.errors import CheckpointError
 
@@ -47,7 +47,7 @@ def locate(content: Mapping[str, Any], wanted: str | None, path: Path) -> tuple[
         below = [value for value in content.values() if isinstance(value, Mapping)]
         fork = fork_of_tensors(str(name) for entries in (content, *below) for name in entries)
         if fork is not None:
-            raise CheckpointError(f"{path}: {fork}")
+            raise CheckpointError(f"{path}: {refused(fork)}")
         raise CheckpointError(
             f"{path}: no tensor is named {FIRST}, neither at the top level nor one level below it (keys: "
             f"{_listed(content)}): this is not a checkpoint of BSMamba2 or BS-RoFormer with the official names"

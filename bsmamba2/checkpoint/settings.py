@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from bsmamba2.checkpoint.forks import fork_of_settings
+from bsmamba2.checkpoint.forks import fork_of_settings, refused
 from bsmamba2.errors import ConfigError
 
 MAX_YAML_BYTES = 1_000_000
@@ -106,9 +106,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = f", line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or type(error).__name__
         raise ConfigError(f"{path}{line}: not a valid yaml configuration ({problem})") from error
+    _refuse_forks(content, path)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise ConfigError(f"{path}: has no `model:` section: expected a yaml file as the official code or MSST use")
     return content
+
+
+def _refuse_forks(content: Any, path: Path) -> None:
+    """Raise ConfigError for the configuration of another network."""
+    if isinstance(content, dict):
+        fork = fork_of_settings(_section(content, "model"), content)
+        if fork is not None:
+            raise ConfigError(f"{path}: {refused(f'the configuration of {fork}')}")
 
 
 def changed(content: Mapping[str, Any], changes: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -130,9 +139,6 @@ def settings_from(config: Mapping[str, Any], where: str) -> Stated:
 
     Raises ConfigError for settings that are not supported.
     """
-    fork = fork_of_settings(config)
-    if fork is not None:
-        raise ConfigError(f"{where}: {fork}")
     model, training = _section(config, "model"), _section(config, "training")
     for key, only in ONLY.items():
         if model.get(key, only) not in (only, None):
