@@ -80,7 +80,7 @@ class StftConfig:
                 "otherwise the inverse STFT loses samples"
             )
         if not isinstance(self.normalized, bool):
-            raise ConfigError(f"STFT normalized is {_short(self.normalized)}: expected true or false")
+            raise ConfigError(f"STFT normalized is {short(self.normalized)}: expected true or false")
         for name, only in (("window", "hann"), ("center", True), ("pad_mode", "reflect")):
             if getattr(self, name) != only:
                 raise ConfigError(
@@ -150,12 +150,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConfigError(f"module type {_short(self.kind)} is unknown: expected one of {', '.join(KINDS)}")
+            raise ConfigError(f"module type {short(self.kind)} is unknown: expected one of {', '.join(KINDS)}")
         _require_positive(self, "dim", "depth", "mask_depth", "mask_expansion")
         for name in ("attn_dropout", "ff_dropout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-                raise ConfigError(f"{name} is {_short(value)}: expected a number from 0 to 1")
+                raise ConfigError(f"{name} is {short(value)}: expected a number from 0 to 1")
         if self.channels not in (1, 2):
             raise ConfigError(f"a network of {self.channels} channels: expected 1 (mono) or 2 (stereo)")
         if (
@@ -164,7 +164,7 @@ class ModelConfig:
             or len({stem.lower() for stem in self.stems}) < len(self.stems)
         ):
             raise ConfigError(
-                f"stems {', '.join(map(_short, self.stems[:8]))}: expected at least one name of letters, digits, "
+                f"stems {', '.join(map(short, self.stems[:8]))}: expected at least one name of letters, digits, "
                 "'-', '_' and spaces (files are named after them), each only once (upper and lower case are the same)"
             )
         if not 0 < len(self.bands) <= 1024 or any(
@@ -174,7 +174,7 @@ class ModelConfig:
         self._require_all_bins()
         for name in SWITCHES:
             if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {_short(getattr(self, name))}: expected true or false")
+                raise ConfigError(f"{name} is {short(getattr(self, name))}: expected true or false")
         if self.has_mamba:
             _require_positive(self, "d_state", "d_conv", "expand", "headdim")
             if self.dim * self.expand % self.headdim:
@@ -226,7 +226,7 @@ class ModelConfig:
         values = dict(_checked(cls, data))
         if "stft" in values:
             if not isinstance(values["stft"], Mapping):
-                raise ConfigError(f"config key 'stft' is {_short(values['stft'])}: expected an object")
+                raise ConfigError(f"config key 'stft' is {short(values['stft'])}: expected an object")
             values["stft"] = StftConfig(**_checked(StftConfig, values["stft"]))
         for name in LISTS:
             if name in values:
@@ -251,7 +251,7 @@ def _checked(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
         allowed = expected.get(types[name])
         wrong_bool = isinstance(value, bool) and types[name] != "bool"
         if allowed and (not isinstance(value, allowed) or wrong_bool):
-            raise ConfigError(f"config key {name!r} is {_short(value)}: expected {types[name]}")
+            raise ConfigError(f"config key {name!r} is {short(value)}: expected {types[name]}")
     return data
 
 
@@ -264,13 +264,13 @@ def _require_positive(config: object, *names: str) -> None:
         value = getattr(config, name)
         most = MOST.get(name, 1_000_000)
         if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            raise ConfigError(f"{name} is {_short(value)}: expected a positive whole number")
+            raise ConfigError(f"{name} is {short(value)}: expected a positive whole number")
         if value > most:
-            raise ConfigError(f"{name} is {_short(value)}: expected at most {most}")
+            raise ConfigError(f"{name} is {short(value)}: expected at most {most}")
 
 
-def _short(value: object) -> str:
-    # Only numbers and short strings: the repr of a nested structure can be larger than memory.
+def short(value: object) -> str:
+    """A value for an error: numbers and short strings only, as the text of nested lists can be larger than memory."""
     if value is None or isinstance(value, int | float):
         return f"{value!r}"[:40]
     return repr(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"

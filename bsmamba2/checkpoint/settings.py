@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from bsmamba2.checkpoint.forks import fork_of_settings, refused
+from bsmamba2.config import short
 from bsmamba2.errors import ConfigError
 
 MAX_YAML_BYTES = 1_000_000
@@ -142,16 +143,16 @@ def settings_from(config: Mapping[str, Any], where: str) -> Stated:
     model, training = _section(config, "model"), _section(config, "training")
     for key, only in ONLY.items():
         if model.get(key, only) not in (only, None):
-            raise ConfigError(f"{where}: model.{key} is {str(model[key])[:40]}: only {only!r} is supported")
+            raise ConfigError(f"{where}: model.{key} is {short(model[key])}: only {only!r} is supported")
     for key in (*SWITCHES, "stft_normalized"):
         if not isinstance(model.get(key), bool | None):
-            raise ConfigError(f"{where}: model.{key} is {str(model[key])[:40]}: expected true or false")
+            raise ConfigError(f"{where}: model.{key} is {short(model[key])}: expected true or false")
     found: dict[str, Any] = {name: model[key] for key, name in MODEL_KEYS.items() if model.get(key) is not None}
     if "channels" in found:
         found["channels"] = 2 if found["channels"] else 1
     if "bands" in found:
         found["bands"] = _bands(found["bands"], f"{where}: model.freqs_per_bands")
-    mel_bands = _whole(model, "num_bands", f"{where}: model")
+    mel_bands = _whole(model, "num_bands", f"{where}: model.")
     if mel_bands is not None:
         found |= {"block_norm": True}
         if isinstance(found.get("mask_depth"), int):
@@ -167,7 +168,7 @@ def settings_from(config: Mapping[str, Any], where: str) -> Stated:
         found,
         stft,
         mel_bands,
-        _whole(model, "num_stems", f"{where}: model"),
+        _whole(model, "num_stems", f"{where}: model."),
         tuple(instruments or ()),
         target,
         _inference(config, where),
@@ -179,7 +180,7 @@ def _inference(config: Mapping[str, Any], where: str) -> dict[str, int]:
     found = {}
     for name in INFERENCE_KEYS:
         for section, title in ((inference, "inference"), (audio, "audio")):
-            value = _whole(section, name, f"{where}: {title}") if name not in found else None
+            value = _whole(section, name, f"{where}: {title}.") if name not in found else None
             if value is not None and (title == "inference" or name == "chunk_size"):
                 found[name] = value
     return found
@@ -188,7 +189,7 @@ def _inference(config: Mapping[str, Any], where: str) -> dict[str, int]:
 def _whole(section: Mapping[str, Any], key: str, where: str) -> int | None:
     value = section.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 31):
-        raise ConfigError(f"{where}.{key} is {str(value)[:40]!r}: expected a positive whole number")
+        raise ConfigError(f"{where}{key} is {short(value)}: expected a positive whole number")
     return value
 
 
@@ -204,12 +205,12 @@ def _stft(config: Mapping[str, Any], model: Mapping[str, Any], where: str) -> di
     places += [("sample_rate", "sample_rate", section) for section in (config, audio, model)]
     found: dict[str, Any] = {}
     for name, key, section in places:
-        value = _whole(section, key, where)
+        value = _whole(section, key, f"{where}: ")
         if value is not None and found.setdefault(name, value) != value:
             raise ConfigError(
                 f"{where}: {name} is {found[name]} in one section and {value} in another: they must agree"
             )
-    of_audio = {name: _whole(audio, name, f"{where}: audio") for name in STFT_KEYS}
+    of_audio = {name: _whole(audio, name, f"{where}: audio.") for name in STFT_KEYS}
     return {**{name: value for name, value in of_audio.items() if value is not None}, **found}
 
 

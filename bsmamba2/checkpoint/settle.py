@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bsmamba2.checkpoint.infer import count_stems, infer_sizes
 from bsmamba2.checkpoint.settings import KEYS, Stated
-from bsmamba2.config import ModelConfig, StftConfig
+from bsmamba2.config import ModelConfig, StftConfig, short
 from bsmamba2.errors import CheckpointError, ConfigError
 
 # Hops of published networks by n_fft; others have a quarter of n_fft.
@@ -74,7 +74,7 @@ def _require_no_contradiction(
             wrong.append(f"{KEYS.get(name, name)} is {_yaml(name, value)}, the tensors have {_yaml(name, found)}")
     for name, value in stft.items():
         if stated.stft.get(name, value) != value:
-            wrong.append(f"{name} is {stated.stft[name]}, the tensors are for {value}")
+            wrong.append(f"{name} is {short(stated.stft[name])}, the tensors are for {value}")
     if stated.stems not in (None, stems):
         wrong.append(f"model.num_stems is {stated.stems}, the tensors have {stems}")
     elif stems > 1 and stated.instruments and len(stated.instruments) != stems:
@@ -92,9 +92,9 @@ def _yaml(name: str, value: Any) -> str:
         return "stereo" if value == 2 else "mono"
     if name == "mask_depth":
         return f"{value} linear layers"
-    if isinstance(value, tuple | list):
-        return f"{len(value)} sub-bands ({', '.join(map(str, value[:3]))} ... {value[-1]} bins)" if value else "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)[:40]
+    if isinstance(value, tuple) and value:
+        return f"{len(value)} sub-bands ({', '.join(map(short, value[:3]))} ... {short(value[-1])} bins)"
+    return str(value).lower() if isinstance(value, bool) else short(value).strip("'")
 
 
 def _stft(known: dict[str, Any], assumed: list[str]) -> StftConfig:

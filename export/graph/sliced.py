@@ -34,7 +34,8 @@ class Sliced(nn.Module):
             return unused.clone(), self.block(part)
 
         _, out = scan(step, self._unused(x), self._in_slices(x))
-        return self._joined(out, x)
+        # The length of the input: what the exporter knows of the output's may be an expression.
+        return out.reshape(-1, *x.shape[1:]).narrow(0, 0, x.shape[0])
 
     def with_values(self, x: Tensor, first: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`Transformer.with_values`, with values [m, h, l, p]."""
@@ -45,7 +46,7 @@ class Sliced(nn.Module):
 
         inputs = (x,) if first is None else (x, first)
         _, outs = scan(step, self._unused(x), tuple(map(self._in_slices, inputs)))
-        out, values = (self._joined(each, x) for each in outs)
+        out, values = (each.reshape(-1, *each.shape[2:]).narrow(0, 0, x.shape[0]) for each in outs)
         return out, values
 
     def _unused(self, x: Tensor) -> Tensor:
@@ -58,10 +59,6 @@ class Sliced(nn.Module):
             fill = (x.shape[0] + self.size - 1) // self.size * self.size - x.shape[0]
             x = torch.nn.functional.pad(x, (*[0, 0] * (x.ndim - 1), 0, fill))
         return x.reshape(-1, self.size, *x.shape[1:])
-
-    def _joined(self, out: Tensor, x: Tensor) -> Tensor:
-        """[slices, size, ...] -> [m, ...], as many as in `x`."""
-        return out.reshape(-1, *out.shape[2:]).narrow(0, 0, x.shape[0])
 
 
 def slice_dual_path(model: BandSplitSeparator) -> None:

@@ -128,9 +128,8 @@ def test_the_likeliest_cause_is_named(tmp_path):
     torch.save(golden_data.state("a"), tmp_path / "x.ckpt")
     yaml = msst_yaml(tmp_path / "x.yaml")
     yaml.write_text(yaml.read_text().replace("dim: 32", "dim: 64"))
-    with pytest.raises(CheckpointError, match="dim 64 in the configuration, 32 in the tensors") as caught:
+    with pytest.raises(ConfigError, match="model.dim is 64, the tensors have 32"):
         load_checkpoint(tmp_path / "x.ckpt", yaml)
-    assert "... and " in str(caught.value)
     state = golden_data.state("a")
     torch.save({k: v for k, v in state.items() if not k.startswith("layers.1.1.linear")}, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match="the file is incomplete"):
@@ -162,27 +161,28 @@ BOMB = "\n".join(
         ("model: {dim: 32", "not a valid yaml configuration"),
         ("model: {mamba_gmlp: true}", "model.mamba_gmlp is True: only False is supported"),
         ("model: {freqs_per_bands: [a]}", "expected a list of whole numbers"),
-        ("model: {module_type: lstm}", "module type 'lstm' is unknown"),
-        ("model: {stft_hop_length: long}", "hop_length is 'long': expected a whole number"),
-        ("model: {}\naudio: {sample_rate: '48000'}", "sample_rate is '48000': expected a whole number"),
-        ("model: {}\naudio: {sample_rate: 48000.0}", "sample_rate is '48000.0': expected a whole number"),
+        ("model: {module_type: lstm}", "model.module_type is lstm, the tensors have mamba2"),
+        ("model: {stft_hop_length: long}", "stft_hop_length is 'long': expected a positive whole number"),
+        ("model: {}\naudio: {sample_rate: '48000'}", "sample_rate is '48000': expected a positive whole number"),
+        ("model: {}\naudio: {sample_rate: 48000.0}", "sample_rate is 48000.0: expected a positive whole number"),
         ("model: {}\naudio: {sample_rate: 500}", "expected 1000 to 384000 Hz"),
-        ("model: {stft_n_fft: 2048}\naudio: {n_fft: 4096}", "n_fft is 4096 in one section and 2048 in another"),
-        ("model: {stereo: 'no'}", "model.stereo is no: expected true or false"),
-        ("model: {skip_connection: true}", "model.skip_connection is True: only False is supported"),
-        ("model: {time_transformer_depth: 2}", "only 1 is supported"),
-        ("model: {stft_normalized: true}", "only False is supported"),
+        ("model: {stft_n_fft: 2048}\nfeaturizer: {n_fft: 4096}", "n_fft is 4096 in one section and 2048 in another"),
+        ("model: {stereo: 'no'}", "model.stereo is 'no': expected true or false"),
+        ("model: {skip_connection: 1}", "model.skip_connection is 1: expected true or false"),
+        ("model: {time_module_depth: 2}", "only 1 is supported"),
+        ("model: {stft_normalized: 'yes'}", "model.stft_normalized is 'yes': expected true or false"),
+        ("model: {use_pope: true}", "pope: only for networks of kind transformer"),
         ("model: {}\ntraining: {instruments: [1, 2]}", "training.instruments and target_instrument must be stem names"),
-        ("model: {}\ntraining: {target_instrument: ../../x}", "files are named after them"),
-        ("model: {depth: 100000000}", "depth is 100000000: expected at most 128"),
-        ("model: {mask_estimator_depth: 100000}", "mask_depth is 100000: expected at most 16"),
-        ("model: {dim: 1" + "0" * 30 + "}", "dim is 10000.*: expected at most 8192"),
+        ("model: {}\ntraining: {target_instrument: ''}", "files are named after them"),
+        ("model: {depth: 100000000}", "model.depth is 100000000, the tensors have 2"),
+        ("model: {mask_estimator_depth: 100000}", "mask_estimator_depth is 100000 linear layers, the tensors have 2"),
+        ("model: {dim: 1" + "0" * 30 + "}", "model.dim is 10000.*, the tensors have 32"),
         ("model: {attn_dropout: 7}", "attn_dropout is 7: expected a number from 0 to 1"),
         ("model: {dim: !!int ''}", "not a valid yaml configuration"),
         ("model: {dim: !!timestamp abc}", "not a valid yaml configuration"),
         (f"{BOMB}\nmodel: {{freqs_per_bands: *h}}", "expected a list of whole numbers"),
-        (f"{BOMB}\nmodel: {{dim: *h}}", "dim is a list: expected a positive whole number"),
-        ("model: {stft_n_fft: 4096}", "expected 4098 .mono. or 8196 .stereo. for 2049 bins"),
+        (f"{BOMB}\nmodel: {{dim: *h}}", "model.dim is a list, the tensors have 32"),
+        ("model: {stft_n_fft: 4096}", "n_fft is 4096, the tensors are for 2048"),
     ],
 )
 def test_unsupported_yaml_is_refused(tmp_path, text, message):
