@@ -119,6 +119,11 @@ def _fitted(
 
     settled = settle(state, stated, source, path)
     config, notes = settled.config, settled.notes
+    chunk, hop = stated.inference.get("chunk_size"), config.stft.hop_length
+    if chunk is not None and chunk % hop:
+        notes.append(
+            f"chunk_size {chunk} is no multiple of the hop {hop}: rounded, so --procedure msst is not possible"
+        )
     if ignored:
         notes.append(f"{len(ignored)} entries besides the network ignored: {', '.join(ignored[:3])}")
     require_fit(state, config, str(path))
@@ -134,7 +139,7 @@ def _fitted(
         state=as_float32(state, str(path)),
         notes=(*notes, *found),
         rest=settled.rest,
-        chunk=stated.inference.get("chunk_size"),
+        chunk=chunk,
         overlaps=stated.inference.get("num_overlap"),
         batch=stated.inference.get("batch_size", 1),
     )

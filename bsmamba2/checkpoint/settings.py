@@ -147,6 +147,10 @@ def settings_from(config: Mapping[str, Any], where: str) -> Stated:
     for key in (*SWITCHES, "stft_normalized"):
         if not isinstance(model.get(key), bool | None):
             raise ConfigError(f"{where}: model.{key} is {short(model[key])}: expected true or false")
+    if _section(config, "inference").get("normalize"):
+        raise ConfigError(
+            f"{where}: inference.normalize is set: songs are not normalized here, only false is supported"
+        )
     found: dict[str, Any] = {name: model[key] for key, name in MODEL_KEYS.items() if model.get(key) is not None}
     if "channels" in found:
         found["channels"] = 2 if found["channels"] else 1

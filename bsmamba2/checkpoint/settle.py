@@ -44,7 +44,7 @@ def settle(state: Mapping[str, Tensor], stated: Stated, source: str, path: Path)
         stft = _stft({**stated.stft, **of_tensors}, assumed)
         stems, rest = _stems(count_stems(state), stated, source, notes, assumed)
         fields = {**stated.model, **inferred}
-        if fields["kind"] == "transformer" and not ("metadata" in source or "hyper_parameters" in source):
+        if fields["kind"] == "transformer" and not source.endswith(("its metadata", "its hyper_parameters")):
             _assume_what_no_tensor_tells(fields, stated, source, assumed)
         if assumed:
             notes.append(f"not stated, published values assumed: {', '.join(assumed)} ({ASK})")
@@ -69,7 +69,7 @@ def _require_no_contradiction(
     for name, value in stated.model.items():
         found = inferred.get(name, value)
         # Before PyPI's 0.3.5 the depth of a Mel-Band RoFormer's mask estimator counted all linear layers.
-        older = name == "mask_depth" and is_mel and found == value - 1
+        older = name == "mask_depth" and is_mel and value == found + 1
         if found != value and not older and (name not in ("bands", "block_norm", "starts") or not wrong):
             wrong.append(f"{KEYS.get(name, name)} is {_yaml(name, value)}, the tensors have {_yaml(name, found)}")
     for name, value in stft.items():
@@ -91,7 +91,7 @@ def _yaml(name: str, value: Any) -> str:
     if name == "channels":
         return "stereo" if value == 2 else "mono"
     if name == "mask_depth":
-        return f"{value} linear layers"
+        return f"{short(value)} linear layers"
     if isinstance(value, tuple) and value:
         return f"{len(value)} sub-bands ({', '.join(map(short, value[:3]))} ... {short(value[-1])} bins)"
     return str(value).lower() if isinstance(value, bool) else short(value).strip("'")
@@ -108,7 +108,7 @@ def _stft(known: dict[str, Any], assumed: list[str]) -> StftConfig:
 
 def _assume_what_no_tensor_tells(fields: dict[str, Any], stated: Stated, source: str, assumed: list[str]) -> None:
     """Set the settings of MSST's networks that leave no trace in the tensors."""
-    if not source:
+    if source in ("", "--set") and "skip_connection" not in stated.model:
         assumed.append("no skip_connection")
     if "zero_dc" not in stated.model:
         fields["zero_dc"] = fields["pope"]  # PoPE is younger than the change

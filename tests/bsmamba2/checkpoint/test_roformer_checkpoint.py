@@ -286,3 +286,25 @@ def test_known_configurations_describe_files_of_that_size(entry):
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in BandSplitSeparator(config).parameters())
     assert 0 < entry.bytes - 4 * parameters < 1e6
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model.mask_estimator_depth", "two", "model.mask_estimator_depth is 'two' linear layers, the tensors have 2"),
+        ("model.mask_estimator_depth", "[[1]]", "model.mask_estimator_depth is a list linear layers"),
+        ("inference.normalize", "true", "inference.normalize is set: songs are not normalized here"),
+    ],
+)
+def test_odd_values_are_one_line(tmp_path, key, value, message):
+    torch.save(golden_roformer.state("mel60_linear_d16_L2"), tmp_path / "x.ckpt")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_checkpoint(tmp_path / "x.ckpt", changes={key: value})
+
+
+def test_a_chunk_that_is_no_multiple_of_the_hop_is_noted(tmp_path):
+    torch.save(golden_roformer.state("bs_pope_d24_L2"), tmp_path / "x.ckpt")
+    changes = {"audio.chunk_size": "5000", "model.stft_hop_length": "128"}
+    read = load_checkpoint(tmp_path / "x.ckpt", changes=changes)
+    assert any("chunk_size 5000 is no multiple of the hop 128" in note for note in read.notes)
+    assert any("no skip_connection" in note for note in read.notes)
