@@ -20,7 +20,7 @@ from export.named import checkpoint_of, on_stderr
 from export.options import ExportCommand, changes_of, check_belonging
 from runtime.command import Config, Debug, Version, run_command
 from runtime.engine.content import what_instead
-from runtime.engine.info import network_name
+from runtime.engine.info import memory_of, network_name
 from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
 
@@ -263,6 +263,8 @@ def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
         plan = manifest.plan
         targets = ", ".join(plan.compute_capabilities)
         print(f"plan: {plan.flavour} {plan.version}, for compute capability {targets}")
+        if plan.memory:
+            print(f"  GPU memory for intermediate results: {memory_of(plan)}")
         if plan.parity is None:
             print(f"  not run ({done.not_run}); built from the graph that passed the check")
         else:

@@ -74,6 +74,9 @@ def plan_data(flavour="tensorrt-rtx", **changes) -> dict:
     data = manifest_data(**changes)
     file = {"file": "x.plan", "bytes": 4, "sha256": "0" * 64}
     made = {"flavour": flavour, "version": "1.7.1.116", "compute_capabilities": ["8.9", "12.0"]}
+    bound = flavour == "tensorrt"
+    made |= {"gpu": "NVIDIA Double" if bound else None, "hardware": "same-gpu" if bound else None}
+    made |= {"version_compatible": False, "memory": {}}
     return data | {"plan": {"file": file, **made, "parity": data["parity"]}}
 
 

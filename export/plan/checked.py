@@ -23,15 +23,27 @@ def build_checked(
 ) -> tuple[Manifest, str]:
     """Build `plan` from `graph` and check it. Returns the manifest with the plan in it, and why it was not run."""
     report(f"building the plan with {build.flavour} {build.version}")
-    capabilities = list(build.compute_capabilities)
-    manifest = replace(manifest, plan=Plan(None, build.flavour, build.version, capabilities, None))
-    build_plan(graph, plan, manifest.inside_plan(), manifest.batch, manifest.frames, build, progress)
-    file = described(plan)
-    manifest = replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, None))
     gpu, why_not = find_gpu()
+    full = build.flavour == "tensorrt"
+    made = Plan(
+        file=None,
+        flavour=build.flavour,
+        version=build.version,
+        compute_capabilities=list(build.compute_capabilities),
+        gpu=gpu.name if full and gpu is not None else None,
+        hardware="same-gpu" if full else None,
+        version_compatible=False,
+        memory={},
+        parity=None,
+    )
+    manifest = replace(manifest, plan=made)
+    needed = build_plan(graph, plan, manifest.inside_plan(), manifest.batch, manifest.frames, build, progress)
+    memory = {} if needed is None else {str(manifest.batch.max): needed}
+    made = replace(made, file=described(plan), memory=memory)
+    manifest = replace(manifest, plan=made)
     if gpu is None:
         return manifest, f"no NVIDIA GPU here: {why_not}"
-    if gpu.capability not in capabilities:
+    if gpu.capability not in made.compute_capabilities:
         return manifest, f"this GPU, {gpu.name}, has compute capability {gpu.capability}"
     parity = verify_plan(plan, manifest, expected, report)
-    return replace(manifest, plan=Plan(file, build.flavour, build.version, capabilities, parity)), ""
+    return replace(manifest, plan=replace(made, parity=parity)), ""

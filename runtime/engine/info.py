@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.engine.manifest import Manifest, Model, Msst, Parity
+from runtime.engine.manifest import Manifest, Model, Msst, Parity, Plan
 from runtime.engine.reading import manifest_path, read_manifest
 from runtime.engine.stems import remainder_of
 from runtime.printable import counted
@@ -42,6 +42,8 @@ def describe_engine(engine: Path) -> str:
         lines["scan"] = SCANS[m.scan]
     if m.probes:
         lines["probes"] = f"{len(m.probes)} intermediate results, for bsm-parity"
+    if m.plan is not None and m.plan.memory:
+        lines["GPU memory"] = f"{memory_of(m.plan)} for intermediate results"
     lines |= {"parity": _parities(m), "files": _files(engine, m), "built by": _builder(m)}
     width = max(map(len, lines)) + 1
     return "\n".join([str(engine), *(f"  {label + ':':<{width}} {text}" for label, text in lines.items())])
@@ -100,6 +102,12 @@ def _batch(m: Manifest) -> str:
 def _msst(m: Manifest, msst: Msst) -> str:
     seconds = msst.chunk_size / m.stft.sample_rate
     return f"chunks of {seconds:.2f} s, num_overlap {msst.num_overlap}, batch_size {msst.batch_size}"
+
+
+def memory_of(plan: Plan) -> str:
+    """The GPU memory that a plan needs for intermediate results, by batch size."""
+    sizes = sorted((int(batch), taken) for batch, taken in plan.memory.items())
+    return ", ".join(f"{taken / 1e9:.2f} GB at batch {batch}" for batch, taken in sizes)
 
 
 def _parities(m: Manifest) -> str:

@@ -15,7 +15,7 @@ from runtime.engine.manifest_fields import REMEDY, read_fields
 from runtime.errors import ManifestError
 
 FORMAT = "bsmamba2-engine"
-VERSION = 4
+VERSION = 5
 METADATA_KEY = "bsmamba2.manifest"  # key of the copy in an ONNX file's metadata_props
 
 INPUT_NAME, OUTPUT_NAME = "mixture", "stems"
@@ -23,6 +23,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 SCANS = ("chunked", "unrolled", "custom")  # forms of the scan in the graph
 TARGETS = ("cpu", "gpu")  # hardware the graph is optimised for: slices of the sequences, or all of them at once
 FLAVOURS = ("tensorrt", "tensorrt-rtx")  # the TensorRT package that built a plan and must run it
+HARDWARE = ("same-gpu", "same-compute-capability", "ampere-plus")  # GPUs that run a plan of full TensorRT
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ class Plan:
     flavour: str  # "tensorrt" or "tensorrt-rtx"
     version: str  # of the package that built it and must run it
     compute_capabilities: list[str]  # of the GPUs it was built for, such as "8.9"
+    gpu: str | None  # the GPU that full TensorRT built it on; None with TensorRT-RTX, which needs none
+    hardware: str | None  # one of HARDWARE; None with TensorRT-RTX
+    version_compatible: bool  # runs in later TensorRT of the same major version too, and in its lean runtime
+    memory: dict[str, int]  # GPU memory for intermediate results in bytes, by batch size, where it is known
     parity: Parity | None  # of the plan, run on a GPU; None if there was no GPU
 
 
@@ -184,7 +189,8 @@ class Manifest:
         """The copy inside the plan."""
         if self.plan is None:
             raise ValueError("this engine has no plan")
-        return _compact(replace(self, onnx=None, onnx_data=None, plan=replace(self.plan, file=None, parity=None)))
+        plan = replace(self.plan, file=None, memory={}, parity=None)
+        return _compact(replace(self, onnx=None, onnx_data=None, plan=plan))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
@@ -260,6 +266,10 @@ def _check(m: Manifest, where: str) -> None:
         f"scan is one of {', '.join(SCANS)}": m.scan in SCANS,
         f"target is one of {', '.join(TARGETS)}": m.target in TARGETS,
         f"plan.flavour is one of {', '.join(FLAVOURS)}": m.plan is None or m.plan.flavour in FLAVOURS,
+        "plan.hardware and plan.gpu belong to full TensorRT": m.plan is None or _is_bound(m.plan),
+        "plan.memory are bytes by batch size": (
+            m.plan is None or all(re.fullmatch("[1-9][0-9]{0,3}", key) and n >= 0 for key, n in m.plan.memory.items())
+        ),
         "plan.compute_capabilities are numbers such as 8.9": (
             m.plan is None
             or (
@@ -287,6 +297,12 @@ def _cover(model: Model, bins: int) -> bool:
 
 def _is_msst(msst: Msst, chunk: int) -> bool:
     return msst.chunk_size == chunk and 1 <= msst.num_overlap <= min(100, chunk) and 1 <= msst.batch_size <= 4096
+
+
+def _is_bound(plan: Plan) -> bool:
+    if plan.flavour == "tensorrt-rtx":
+        return plan.gpu is None and plan.hardware is None
+    return plan.gpu is not None and plan.hardware in HARDWARE
 
 
 def _is_name(stem: str) -> bool:

@@ -63,9 +63,11 @@ def test_a_plan_says_where_it_runs_and_whether_it_did(tmp_path, ran):
     data = plan_data()
     if not ran:
         data["plan"]["parity"] = None
+    data["plan"]["memory"] = {"10": 9_130_000_000, "1": 2_290_000_000}
     found = described(tmp_path, data, ".plan")
     assert "x.plan (0.0 MB, tensorrt-rtx 1.7.1.116, compute capability 8.9, 12.0)" in found["files"]
     assert found["parity"].endswith("plan: not run yet") != ran
+    assert found["GPU memory"] == "2.29 GB at batch 1, 9.13 GB at batch 10 for intermediate results"
 
 
 def test_how_msst_cuts_songs_is_said_if_it_is_known(tmp_path):

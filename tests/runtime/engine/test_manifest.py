@@ -40,9 +40,11 @@ def at(data: dict, path: tuple) -> dict:
 
 
 def test_a_plan_has_a_copy_of_its_own_inside(tmp_path):
-    manifest = Manifest.from_json(json.dumps(plan_data()), "x.json")
+    data = plan_data()
+    data["plan"]["memory"] = {"1": 2_000_000}  # not known before it is built
+    manifest = Manifest.from_json(json.dumps(data), "x.json")
     inside = Manifest.from_json(manifest.inside_plan(), "inside")
-    assert inside.plan == replace(manifest.plan, file=None, parity=None) and inside.onnx is None
+    assert inside.plan == replace(manifest.plan, file=None, memory={}, parity=None) and inside.onnx is None
     assert Manifest.from_json(manifest.inside_onnx(), "inside") == replace(manifest, onnx=None, plan=None)
     with pytest.raises(ValueError, match="has no plan"):
         Manifest.from_json(json.dumps(manifest_data()), "x.json").inside_plan()
@@ -100,7 +102,7 @@ def test_unknown_keys_are_refused():
     ("path", "value", "message"),
     [
         ("format", "another", "is not the manifest of a bsmamba2 engine"),
-        ("version", 99, "manifest version 99, this release reads version 4: export the engine again"),
+        ("version", 99, "manifest version 99, this release reads version 5: export the engine again"),
         ("model.channels", 3, "model.channels is 1 or 2"),
         ("model.stems", [], "distinct names"),
         ("model.stems", ["../../etc/passwd"], "distinct names"),
@@ -131,6 +133,9 @@ def test_unknown_keys_are_refused():
         ("precision", "int4", "precision is one of fp32, fp16, bf16"),
         ("scan", "sequential", "scan is one of chunked, unrolled, custom"),
         ("plan.flavour", "tensorflow", "plan.flavour is one of tensorrt, tensorrt-rtx"),
+        ("plan.gpu", "NVIDIA L4", "plan.hardware and plan.gpu belong to full TensorRT"),
+        ("plan.memory", {"-1": 5}, "plan.memory are bytes by batch size"),
+        ("plan.memory", {"1": -5}, "plan.memory are bytes by batch size"),
         ("plan.compute_capabilities", [], "numbers such as 8.9"),
         ("plan.compute_capabilities", ["8.9; rm"], "numbers such as 8.9"),
         ("target", "npu", "target is one of cpu, gpu"),
