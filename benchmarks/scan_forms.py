@@ -23,7 +23,7 @@ import torch
 from bsmamba2.config import ModelConfig
 from bsmamba2.networks.model import BandSplitSeparator
 from export.graph import to_onnx
-from export.graph.check_graph import nodes_of
+from export.graph.nodes import nodes_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.manifest import SCANS, Range
 

@@ -69,11 +69,12 @@ def export_engine(
     with writing(name, with_plan=build is not None, with_reference=reference) as (folder, finals):
         report("building the network")
         model = checkpoint.model()
+        model.lean = True
         model_entry = model_of(config, checkpoint.parameters, checkpoint.rest)
         length = frames.opt if frames.min == frames.max else "frames"
         probes = probe_tensors(model_entry, length) if probe else []
         report("tracing the network into an ONNX graph")
-        graph = to_onnx(model, frames, precision, scan, target, [each.name for each in probes])
+        graph = to_onnx(model, frames, precision, scan, target, probes)
         report("checking the graph")
         part = folder / finals.onnx.name
         data = save(graph, part)

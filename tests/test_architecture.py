@@ -15,7 +15,7 @@ from tiny import tiny_checkpoint
 
 from export import cli as export_cli
 from export import engine
-from export.graph import to_onnx
+from export.graph import template, to_onnx
 from export.graph.tracing import traced
 from runtime import cli as run_cli
 from runtime.command import exit_code
@@ -91,15 +91,15 @@ class Calls:
 def tracing_is_not_watched(monkeypatch):
     """PyTorch's exporter makes millions of calls, none of them one of ours that counts."""
 
-    def unwatched(*args):
+    def unwatched(*args, **options):
         watch = sys.getprofile()
         sys.setprofile(None)
         try:
-            return traced(*args)
+            return traced(*args, **options)
         finally:
             sys.setprofile(watch)
 
-    monkeypatch.setattr(to_onnx, "traced", unwatched)
+    monkeypatch.setattr(template, "traced", unwatched)
     monkeypatch.setattr(engine, "to_onnx", to_onnx.to_onnx)  # not one that other tests share
 
 

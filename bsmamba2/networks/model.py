@@ -7,7 +7,8 @@ Axes: b batch, s stems, c audio channels, t frames, f bins, k sub-bands, d featu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -25,7 +26,7 @@ from bsmamba2.networks.precision import wide
 from bsmamba2.networks.roformer import Transformer
 from bsmamba2.networks.scan import scan_named
 
-RECOMPUTED_POSITIONS = 1 << 13  # per step of a block: limits the memory for their gradient
+POSITIONS = 1 << 13  # of the sequences that a block processes at a time, where memory is to be saved
 
 
 class BandSplitSeparator(nn.Module):
@@ -56,6 +57,7 @@ class BandSplitSeparator(nn.Module):
         self.mask_estimators = nn.ModuleList(MaskEstimator(config) for _ in config.stems)
         self.mean_of_overlaps = OverlapMean(positions(config), config.stft.bins) if config.starts else nn.Identity()
         self.recompute = False  # recompute activations for gradients instead of storing them
+        self.lean = False  # blocks process some sequences at a time: the same results with less memory
 
     def forward(self, mixture: Tensor) -> Tensor:
         *_, x = self.dual_path(self.band_split(mixture))
@@ -85,15 +87,20 @@ class BandSplitSeparator(nn.Module):
     def _run(self, block: nn.Module, x: Tensor, first: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """`block` on sequences [m, l, d], and with value residual its attention's values [m, h, l, p].
 
-        `first` are those of the first layer. With `recompute` only some sequences at a time.
+        `first` are those of the first layer. With `recompute` or `lean` only some sequences at a time.
         """
+        size = max(1, POSITIONS // x.shape[1]) if self.lean or self.recompute else None
         if self.config.value_residual:
-            both: tuple[Tensor, Tensor] = cast(Transformer, block).with_values(x, first)
-            return both
-        if not self.recompute:
-            return block(x), None
-        parts = x.split(max(1, RECOMPUTED_POSITIONS // x.shape[1]))
-        return torch.cat([cast(Tensor, checkpoint(block, part, use_reentrant=False)) for part in parts]), None
+            of_first = itertools.repeat(None) if first is None else _parts(first, size)
+            run = cast(Transformer, block).with_values
+            outputs = [run(part, own) for part, own in zip(_parts(x, size), of_first, strict=False)]
+            x, values = (_whole(parts) for parts in zip(*outputs, strict=True))
+            return x, values
+        if self.recompute:
+            steps = [cast(Tensor, checkpoint(block, part, use_reentrant=False)) for part in _parts(x, size)]
+        else:
+            steps = [block(part) for part in _parts(x, size)]
+        return _whole(steps), None
 
     def masks(self, x: Tensor) -> Tensor:
         """Output of the dual path [b, t, k, d] -> the complex mask of every stem [b, s, t, f, c, 2], float32."""
@@ -109,6 +116,14 @@ class BandSplitSeparator(nn.Module):
             if isinstance(module, Mamba2):
                 module.scan, module.conv = scan, conv
         return self
+
+
+def _parts(x: Tensor, size: int | None) -> Sequence[Tensor]:
+    return (x,) if size is None else x.split(size)
+
+
+def _whole(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def complex_product(a: Tensor, b: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
 
 from export.errors import ExportError
 from export.graph.custom_scan import DOMAIN, NAME, VERSION
+from export.graph.nodes import nodes_of
 from export.graph.tracing import OPSET
 from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
 
@@ -65,15 +66,6 @@ def check_graph(
         if tensor.data_type not in (*types, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL):
             kind = onnx.TensorProto.DataType.Name(tensor.data_type)
             raise ExportError(f"the exported {precision} graph holds {tensor.name} as {kind}")
-
-
-def nodes_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Every node, including those inside Scan bodies."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from nodes_of(attribute.g.node)
 
 
 def _check_values(values: Iterable[onnx.ValueInfoProto], expected: list[Tensor]) -> None:

@@ -6,20 +6,21 @@ import copy
 from collections.abc import Sequence
 
 import onnx
-import onnx_ir as ir
-import torch
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
 from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.precision import to_precision
+from export.graph.assembly import Assembly
 from export.graph.bands import group_bands
 from export.graph.custom_scan import DOMAIN, VERSION, scan_function, use_custom_scan
+from export.graph.dual_path import add_dual_path
 from export.graph.fold import fold_dual_path
-from export.graph.probed import Probed
+from export.graph.in_turn import take_turns
+from export.graph.parts import Masks, parts_of, template_of_part
 from export.graph.rotary import fix_rotary
 from export.graph.sliced import slice_dual_path, take_conv_weights_inside
-from export.graph.tracing import traced
-from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range
+from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
+
+FLOAT = onnx.TensorProto.FLOAT
 
 
 def prepared(
@@ -28,7 +29,8 @@ def prepared(
     """A copy of `model` in the form that is exported: the same function, for `frames` frames, in `precision`.
 
     For the target "cpu" the dual path runs slice by slice (see export.graph.sliced), and float32 Mamba2 blocks are
-    folded (see export.graph.fold); for "gpu" the whole batch runs at once.
+    folded (see export.graph.fold). For "gpu" the whole batch runs at once, and the directions of a Mamba2 block in turn
+    (see export.graph.in_turn).
     """
     model = copy.deepcopy(model)
     group_bands(model)
@@ -42,6 +44,8 @@ def prepared(
         if precision == "fp32" and scan == "chunked":
             fold_dual_path(model, frames)
         slice_dual_path(model)
+    else:
+        take_turns(model)
     return model
 
 
@@ -51,27 +55,32 @@ def to_onnx(
     precision: str = "fp32",
     scan: str = "chunked",
     target: str = "cpu",
-    probes: Sequence[str] = (),
+    probes: Sequence[Tensor] = (),
 ) -> onnx.ModelProto:
     """`model` as a graph from `mixture` [batch, frames, f, c, 2] to `stems` [batch, s, frames, f, c, 2].
 
-    `probes` are the names of further outputs (see export.graph.probed). Input and outputs are float32 at any precision.
-    The batch is dynamic, and so are the frames unless `frames` allows one number only.
+    `probes` are further outputs (see runtime.engine.manifest.probe_tensors). Input and outputs are float32 at any
+    precision. The batch is dynamic, and so are the frames unless `frames` allows one number only.
     """
     config = model.config
-    example = torch.zeros(2, frames.opt, config.stft.bins, config.channels, 2)
-    dynamic = {0: torch.export.Dim("batch")}
-    if frames.min < frames.max:
-        dynamic[1] = torch.export.Dim("frames", min=frames.min, max=frames.max)
-    form = prepared(model, frames, precision, scan, target)
-    module = Probed(form) if probes else form
-    program = traced(module, (example,), [INPUT_NAME], [OUTPUT_NAME, *probes], (dynamic,))
-    graph = program.model
-    RemoveUnusedNodesPass()(graph)
-    ClearMetadataAndDocStringPass()(graph)  # they hold stack traces with paths of this machine
-    graph.metadata_props.clear()
-    graph.producer_name, graph.producer_version = "bsmamba2", None
-    proto = ir.to_proto(graph)
+    form = prepared(model, frames, precision, scan, target).eval()
+    templates = {name: template_of_part(name, form, frames, precision, bool(probes)) for name in parts_of(form)}
+    length = frames.opt if frames.min == frames.max else "frames"
+    rest = [length, config.stft.bins, config.channels, 2]
+    graph = Assembly()
+    graph.place(templates["band_split"], form.band_split, "band_split.", [INPUT_NAME], ["features"])
+    layers = add_dual_path(graph, form, templates, "features", length)
+    outputs = [OUTPUT_NAME, "mask"] if probes else [OUTPUT_NAME]
+    graph.place(templates["masks"], Masks(form, bool(probes)), "masks.", [layers[-1], INPUT_NAME], outputs)
+    for probe, name in zip(probes[1:], ["features", *layers], strict=bool(probes)):
+        graph.node("Cast", [name], probe.name, to=FLOAT)
+    proto = graph.model(
+        [onnx.helper.make_tensor_value_info(INPUT_NAME, FLOAT, ["batch", *rest])],
+        [
+            onnx.helper.make_tensor_value_info(OUTPUT_NAME, FLOAT, ["batch", len(config.stems), *rest]),
+            *(onnx.helper.make_tensor_value_info(each.name, FLOAT, each.shape) for each in probes),
+        ],
+    )
     take_conv_weights_inside(proto)
     if scan == "custom" and config.kind != "transformer":
         proto.functions.append(scan_function(config, precision))

@@ -15,7 +15,12 @@ OPSET = 20  # at 23 torch's exporter fuses norms into an operator ONNX Runtime r
 
 
 def traced(
-    module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], dynamic_shapes: Any
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_shapes: Any,
+    optimize: bool = True,
 ) -> torch.onnx.ONNXProgram:
     """`module` as an ONNX program at opset `OPSET`."""
     torch.compiler.reset()  # or a graph traced earlier, for other lengths, would be reused
@@ -26,6 +31,7 @@ def traced(
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
+            optimize=optimize,
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes=dynamic_shapes,

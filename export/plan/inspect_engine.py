@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from export.errors import ExportError
-from export.graph.check_graph import nodes_of
+from export.graph.nodes import nodes_of
 from runtime.backends.plan_checks import check_gpu, check_version
 from runtime.engine.flavours import PACKAGES, bindings
 from runtime.engine.info import network_name

@@ -14,6 +14,7 @@ from export.graph.save import save
 from export.graph.widened import widened
 from export.plan.build import NO_PROBES, Build, Progress, plan_build
 from export.plan.checked import build_checked
+from export.proof.blockwise import BlockwiseBackend
 from export.proof.signal import signal_mixture
 from export.proof.verify import Expected
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -82,5 +83,6 @@ def _expected(graph: Path, manifest: Manifest, report: Report) -> list[Expected]
         if manifest.precision == "bf16":
             save(widened(onnx.load(graph)), Path(folder) / graph.name)
             graph = Path(folder) / graph.name
-        backend = OnnxRuntimeBackend(graph, threads=None, lean=manifest.target == "gpu")
+        for_gpus = manifest.target == "gpu"
+        backend = BlockwiseBackend(graph) if for_gpus else OnnxRuntimeBackend(graph, threads=None)
         return [Expected(mixture, backend.run(mixture))]

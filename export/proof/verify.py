@@ -15,6 +15,7 @@ from export.errors import ExportError
 from export.graph.save import save
 from export.graph.to_onnx import prepared
 from export.graph.widened import widened
+from export.proof.blockwise import BlockwiseBackend
 from export.proof.signal import SEED, Float, pytorch_stems, signal_mixture
 from export.proof.torch_backend import TorchBackend
 from runtime.backends import Backend
@@ -74,9 +75,8 @@ def verify(
         wide = graph.with_name(f"wide-{graph.name}")
         save(widened(onnx.load(graph)), wide)
         graph = wide
-    # A graph for GPUs computes a batch at once: two items would need twice the memory.
-    in_batches = batch_max > 1 and target == "cpu"
-    backend = OnnxRuntimeBackend(graph, threads=None, lean=target == "gpu")
+    in_batches = batch_max > 1
+    backend: Backend = BlockwiseBackend(graph) if target == "gpu" else OnnxRuntimeBackend(graph, threads=None)
     worst = check(backend, expected, precision, in_batches)
     executor = backend.name
     del backend

@@ -111,7 +111,7 @@ def test_a_network_learns_one_example_by_heart(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["mamba2", "transformer"])
 def test_computing_blocks_again_changes_no_gradient(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "RECOMPUTED_POSITIONS", 450)  # a sequence along time, 112 along the bands
+    monkeypatch.setattr(model, "POSITIONS", 450)  # a sequence along time, 112 along the bands
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)

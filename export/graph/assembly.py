@@ -1,0 +1,87 @@
+"""An ONNX graph put together from templates and single nodes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from torch import nn
+
+from export.graph.template import Template
+
+
+class Assembly:
+    """Nodes, in order, and initializers; tensors are known by their names. Equal initializers are stored once."""
+
+    def __init__(self) -> None:
+        self._nodes: list[NodeProto] = []
+        self._initializers: list[TensorProto] = []
+        self._stored: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._opsets: dict[str, int] = {}
+
+    def place(
+        self, template: Template, module: nn.Module, prefix: str, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> None:
+        """Add the nodes of `template` with the weights of `module`, from `inputs` to `outputs`.
+
+        Names inside begin with `prefix`.
+        """
+        names = dict(zip((*template.inputs, *template.outputs), (*inputs, *outputs), strict=True))
+        for tensor in template.constants:
+            names[tensor.name] = self.constant(prefix + tensor.name, numpy_helper.to_array(tensor))
+        for name, array in template.weights(module).items():
+            names[name] = self.constant(prefix + name, array)
+        for node in template.nodes:
+            self._nodes.append(_renamed(node, lambda name: names.get(name, prefix + name) if name else ""))
+        self._opsets |= template.opsets
+
+    def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Add one node and return the name of its output, `output`."""
+        self._nodes.append(onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        """The name of an initializer with the values of `array`: `name`, or that of an earlier equal one."""
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        key = str(array.dtype), array.shape, hashlib.sha256(content.tobytes()).digest()
+        if key not in self._stored:
+            self._stored[key] = name
+            self._initializers.append(numpy_helper.from_array(array, name))
+        return self._stored[key]
+
+    def model(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> onnx.ModelProto:
+        graph = onnx.helper.make_graph(self._nodes, "main_graph", inputs, outputs, self._initializers)
+        opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
+        return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="bsmamba2")
+
+
+def _renamed(node: NodeProto, rename: Callable[[str], str]) -> NodeProto:
+    """A copy of `node` with all tensors renamed, and without what tracing noted."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    _rename(copy, rename)
+    return copy
+
+
+def _rename(node: NodeProto, rename: Callable[[str], str]) -> None:
+    node.name = rename(node.name)
+    node.ClearField("doc_string")
+    node.ClearField("metadata_props")
+    node.input[:] = map(rename, node.input)
+    node.output[:] = map(rename, node.output)
+    for body in (attribute.g for attribute in node.attribute if attribute.HasField("g")):
+        body.ClearField("value_info")
+        body.ClearField("doc_string")
+        body.ClearField("metadata_props")
+        for value in (*body.input, *body.output):
+            value.name = rename(value.name)
+            value.ClearField("metadata_props")
+            for size in value.type.tensor_type.shape.dim:
+                size.ClearField("dim_param")  # the same symbol in another template would mean another size
+        for inner in body.node:
+            _rename(inner, rename)
