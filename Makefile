@@ -29,8 +29,8 @@ test-slow: $(VENV)/.dev
 	$(ALL_CORES) $(BIN)/python -m pytest -m slow
 
 # Every extra of pyproject.toml in an environment of its own, one after the other: half an hour, gigabytes of downloads.
-check-extras:
-	$(PYTHON) .ci/extras
+check-extras: $(VENV)/.dev
+	$(BIN)/python .ci/extras
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
