@@ -16,7 +16,7 @@ from export.plan.choose import DEFAULT_CAPABILITIES, Asked, plan_build
 from export.plan.rebuild import _as_before
 from runtime.command import exit_code
 from runtime.engine.gpu import Gpu
-from runtime.engine.manifest import Plan
+from runtime.engine.manifest import Plan, Range
 from runtime.engine.plan_header import CAPABILITIES
 
 T4, V100, A100 = Gpu("Tesla T4", "7.5"), Gpu("Tesla V100", "7.0"), Gpu("NVIDIA A100", "8.0")
@@ -222,6 +222,26 @@ def test_a_plan_is_built_again_as_it_was():
     assert _as_before(Asked(None, ("8.9",)), rtx) == Asked("tensorrt-rtx", ("8.9",))
     assert _as_before(Asked("auto"), rtx) == Asked("auto")
     assert _as_before(Asked(), None) == Asked()
+
+
+@pytest.mark.parametrize(
+    ("args", "batch"),
+    [
+        ([], (1, 1, 8)),
+        (["--target", "gpu"], (1, 1, 1)),
+        (["--trt"], (1, 1, 1)),
+        (["--trt", "--batch-opt", "2"], (1, 2, 2)),
+        (["--trt", "--batch-min", "3"], (3, 3, 3)),
+        (["--trt", "--batch-max", "4"], (1, 1, 4)),
+    ],
+)
+def test_an_engine_for_gpus_takes_one_chunk_unless_asked(machine, monkeypatch, tmp_path, args, batch):
+    machine()
+    asked = []
+    monkeypatch.setattr("export.engine.export_engine", lambda checkpoint, name, **options: asked.append(options))
+    monkeypatch.setattr("export.telling.tell_written", lambda *args: None)
+    assert exit_code(app, "bsm-export", ["--ckpt", "demo", "-o", str(tmp_path / "x"), *args]) == 0
+    assert asked[0]["batch"] == Range(*batch)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
