@@ -28,7 +28,7 @@ test-gpu: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(ALL_CORES) $(BIN)/python -m pytest -m slow
 
-# Every extra of pyproject.toml in an environment of its own, one after the other: half an hour, gigabytes of downloads.
+# Every extra of pyproject.toml in an environment of its own, one after the other: 20 minutes, gigabytes of downloads.
 check-extras: $(VENV)/.dev
 	$(BIN)/python .ci/extras
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -87,3 +88,15 @@ def test_files_of_tests_have_names_of_their_own():
     """They are imported by their base names: two of one name would be taken for each other."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
     assert sorted(names) == sorted(set(names))
+
+
+def test_files_of_two_packages_are_found(tmp_path):
+    """What `make check-extras` looks for, as with onnxruntime beside onnxruntime-gpu."""
+    pytest.importorskip("tomllib")  # Python 3.11
+    extras = run_path(str(ROOT / ".ci" / "extras"))
+    for name, files in (("a", ["both/x.py", "a.py"]), ("b", ["both/x.py", "b.py"]), ("pip", ["both/x.py"])):
+        (tmp_path / f"{name}-1.dist-info").mkdir()
+        (tmp_path / f"{name}-1.dist-info" / "RECORD").write_text("".join(f"{file},sha256=0,1\n" for file in files))
+    twice = extras["owned_twice"](extras["packages"](tmp_path))
+    assert {file: sorted(names) for file, names in twice.items()} == {tmp_path / "both/x.py": ["a", "b"]}
+    assert {*extras["CHECKED"], *extras["LOOKED_UP"], *extras["NOT_CHECKED"]} == set(EXTRAS)
