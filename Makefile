@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 ALL_CORES = OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN)
 IN_PARALLEL = --numprocesses auto --dist worksteal
 
-.PHONY: demo install test test-fast test-gpu test-slow lint clean
+.PHONY: demo install test test-fast test-gpu test-slow check-extras lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
@@ -28,6 +28,10 @@ test-gpu: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(ALL_CORES) $(BIN)/python -m pytest -m slow
 
+# Every extra of pyproject.toml in an environment of its own, one after the other: 20 minutes, gigabytes of downloads.
+check-extras: $(VENV)/.dev
+	$(BIN)/python .ci/extras
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,11 +39,11 @@ lint: $(VENV)/.dev
 
 # --no-compile: Python compiles what is imported when it is, which is far less than what is installed.
 $(VENV)/.export: pyproject.toml constraints.txt | $(VENV)/.made
-	$(BIN)/pip install --quiet --no-compile --editable ".[export]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --no-compile --editable ".[run,export]" --constraint constraints.txt
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(BIN)/pip install --quiet --no-compile --editable ".[export,dev]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --no-compile --editable ".[run,export,dev]" --constraint constraints.txt
 	touch $@
 
 # A stamp, written last: a half-made environment is made again.

@@ -39,11 +39,12 @@ def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
 
 
 def build(kind: str, graph: str, plan: str, batch_max: int) -> dict[str, Any]:
-    from export.plan.build import build_plan, plan_build
+    from export.plan.build import build_plan
+    from export.plan.choose import Asked, plan_build
 
     start, frames = time.perf_counter(), NETWORKS[kind][1]
     sizes = Range(1, 1, batch_max), Range(frames, frames, frames)
-    activations = build_plan(Path(graph), Path(plan), "benchmark", *sizes, plan_build("tensorrt-rtx"))
+    activations = build_plan(Path(graph), Path(plan), "benchmark", *sizes, plan_build(Asked("tensorrt-rtx"), "fp32"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     seconds, size = time.perf_counter() - start, Path(plan).stat().st_size
     return {"build": seconds, "peak": peak, "plan": size, "activations": activations or 0}

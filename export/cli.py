@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from bsmamba2.errors import BsmambaError
 from export.listing import print_list
@@ -20,21 +16,19 @@ from export.named import checkpoint_of, on_stderr
 from export.options import ExportCommand, changes_of, check_belonging
 from runtime.command import Config, Debug, Version, run_command
 from runtime.engine.content import what_instead
-from runtime.engine.info import memory_of, network_name
 from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
 
 if TYPE_CHECKING:
     from bsmamba2.checkpoint import Checkpoint
-    from export.engine import Exported
 
 DEFAULT_SECONDS = 8.0  # the length the published networks were trained on
 MOST_SECONDS = 600
-DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 4}  # a plan reserves GPU memory for the largest batch
+DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 1}  # a GPU needs memory for the largest batch, and is busy with one chunk
 
 PACKAGES = (  # what an export imports
-    *("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "safetensors", "yaml"),
-    *("httpx", "filelock", "platformdirs"),
+    *("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "yaml", "httpx", "filelock", "platformdirs"),
+    "onnxruntime",
 )
 BF16_NOTE = (
     "note: --precision bf16 without --trt: this engine will not run on a CPU, and ONNX Runtime may lack operators for "
@@ -54,6 +48,9 @@ WEIGHTS = "Weights to use if the checkpoint has several copies: raw, ema, or the
 SET = "A setting in place of the yaml's, such as model.stft_hop_length=512. May be given several times."
 TRT = "Also build a TensorRT plan; 'auto' (or no value) uses the TensorRT that is installed."
 CAPABILITY = "Compute capability of a GPU that a TensorRT-RTX plan is for, such as 8.9. May be given several times."
+HARDWARE = "GPUs that run a plan of full TensorRT besides the model it is built on. Costs speed."
+LEVEL = "0 to 5: how long full TensorRT searches for a fast plan."
+VERSIONS = "A plan that later releases of full TensorRT's major version run too, and tensorrt-lean. Costs speed."
 PROBE = "Also output intermediate results, for bsm-parity."
 REFERENCE = "Also write NAME.npz, PyTorch's results stage by stage, for bsm-parity."
 FRAMES = "STFT frames per chunk; MIN:OPT:MAX for variable-length input."
@@ -81,7 +78,7 @@ def export(
         int | None, typer.Option(help="Batch size that a plan is tuned for.", show_default="--batch-min")
     ] = None,
     batch_max: Annotated[
-        int | None, typer.Option(help="Largest batch size, in chunks.", show_default="8, with --trt 4")
+        int | None, typer.Option(help="Largest batch size, in chunks.", show_default="8, for GPUs 1")
     ] = None,
     precision: Annotated[str, typer.Option(metavar="|".join(PRECISIONS), help="Numeric precision.")] = "fp32",
     scan: Annotated[str, typer.Option(metavar="|".join(SCANS), help="Form of Mamba2's scan in the graph.")] = "chunked",
@@ -93,6 +90,19 @@ def export(
     ] = None,
     trt: Annotated[str | None, typer.Option("--trt", metavar="[auto|tensorrt|tensorrt-rtx]", help=TRT)] = None,
     compute_capability: Annotated[list[str] | None, typer.Option(metavar="X.Y", help=CAPABILITY)] = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            "--hardware-compatibility",
+            metavar="none|same-compute-capability|ampere-plus",
+            help=HARDWARE,
+            show_default="none",
+        ),
+    ] = None,
+    optimization_level: Annotated[
+        int | None, typer.Option(metavar="N", help=LEVEL, show_default="TensorRT's, 3")
+    ] = None,
+    version_compatible: Annotated[bool, typer.Option("--version-compatible", help=VERSIONS)] = False,
     workspace: Annotated[
         float | None, typer.Option(metavar="GB", help="GPU memory for a plan's workspace.", show_default="TensorRT's")
     ] = None,
@@ -130,22 +140,34 @@ def export(
     if precision == "bf16" and trt is None and ckpt is not None:
         print(f"bsm-export: {BF16_NOTE}", file=sys.stderr)
     # PyTorch takes seconds to import: not before the options are parsed.
-    from export.plan.build import plan_build
+    from export.plan.choose import Asked, plan_build
+    from export.telling import reporting, tell_written
 
     start = time.perf_counter()
-    wanted = tuple(compute_capability or ())
+    tell = on_stderr("bsm-export")
+    asked = Asked(
+        flavour=trt,
+        compute_capabilities=tuple(compute_capability or ()),
+        workspace=workspace,
+        timing_cache=timing_cache,
+        hardware=hardware,
+        optimization_level=optimization_level,
+        version_compatible=version_compatible,
+    )
     if rebuild is not None:
         from export.plan.rebuild import rebuild_engine
 
-        with _reporting(start) as (report, progress):
-            done = rebuild_engine(_engine_name(rebuild), trt, wanted, workspace, timing_cache, report, progress)
-        _tell(done, start, rebuilt=True)
+        with reporting(start) as (report, progress):
+            done = rebuild_engine(_engine_name(rebuild), asked, report, progress, note=tell)
+        tell_written(done, start, rebuilt=True)
         return
 
-    build = plan_build(trt, wanted, workspace, timing_cache) if trt is not None else None
+    build = plan_build(asked, precision) if trt is not None else None
+    for each in build.notes if build is not None else ():
+        tell(each)
     target = target or ("cpu" if build is None else "gpu")
     assert ckpt is not None  # noqa: S101 - exactly one of the four was given
-    path = checkpoint_of(ckpt, offline, on_stderr("bsm-export"))
+    path = checkpoint_of(ckpt, offline, tell)
     from bsmamba2.checkpoint import load_checkpoint
     from export.engine import export_engine
     from export.proof.torch_backend import use_threads
@@ -153,14 +175,15 @@ def export(
     use_threads()
     checkpoint = load_checkpoint(path, config, weights, changes_of(change or []))
     lengths = _frames(frames, seconds, checkpoint)
-    most = DEFAULT_BATCH_MAX.get(target, 1) if batch_max is None else batch_max
-    batch = Range(batch_min, batch_min if batch_opt is None else batch_opt, most)
+    best = batch_min if batch_opt is None else batch_opt
+    most = max(best, DEFAULT_BATCH_MAX.get(target, 1)) if batch_max is None else batch_max
+    batch = Range(batch_min, best, most)
     name = _name(output if output is not None else Path("engines") / checkpoint.path.stem)
 
     print(f"{ckpt}: {checkpoint.layout} checkpoint, {checkpoint.weights} weights")
     for note in checkpoint.notes:
         print(f"  {note}")
-    with _reporting(start) as (report, progress):
+    with reporting(start) as (report, progress):
         done = export_engine(
             checkpoint,
             name,
@@ -175,7 +198,7 @@ def export(
             report=report,
             progress=progress,
         )
-    _tell(done, start)
+    tell_written(done, start)
 
 
 def _frames(frames: str | None, seconds: float | None, checkpoint: Checkpoint) -> Range:
@@ -217,71 +240,22 @@ def _engine_name(path: Path) -> Path:
     return _name(path)
 
 
-@contextmanager
-def _reporting(start: float) -> Iterator[tuple[Any, Any]]:
-    """Functions that show the steps of an export, and the builder's progress."""
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        phases: dict[str, TaskID] = {}
-
-        def report(step: str) -> None:
-            if console.is_terminal:
-                bar.update(task, description=step)
-            else:
-                print(f"  {step} ({time.perf_counter() - start:.0f} s)", flush=True)
-
-        def progress(phase: str, done: int, total: int) -> None:
-            if phase not in phases:
-                phases[phase] = bar.add_task(f"  {phase}", total=total)
-            bar.update(phases[phase], completed=done, total=total, visible=done < total)
-
-        yield report, progress
-
-
-def _tell(done: Exported, start: float, rebuilt: bool = False) -> None:
-    """Print what was written."""
-    manifest, parity = done.manifest, done.manifest.parity
-    model, frames, batch = manifest.model, manifest.frames, manifest.batch
-    length = f"{frames.opt}" if frames.min == frames.max else f"{frames.min} to {frames.max} (best {frames.opt})"
-    print(
-        f"{network_name(model)}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, "
-        f"{'stereo' if model.channels == 2 else 'mono'}, stems {', '.join(model.stems)}"
-    )
-    print(
-        f"{manifest.precision}, chunks of {length} frames "
-        f"({manifest.chunk_samples / manifest.stft.sample_rate:.2f} s), batch {batch.min} to {batch.max}"
-    )
-    snr = "no error" if parity.snr_db is None else f"SNR {parity.snr_db:.0f} dB"
-    print(
-        f"parity with PyTorch in {parity.executor}: largest error {parity.max_error:.1e} of the peak "
-        f"(tolerance {parity.tolerance:.0e}), {snr}"
-    )
-    wrote = [] if rebuilt else [f"{done.engine} ({done.engine.stat().st_size / 1e6:.1f} MB)"]
-    if manifest.plan is not None and done.plan is not None:
-        plan = manifest.plan
-        targets = ", ".join(plan.compute_capabilities)
-        print(f"plan: {plan.flavour} {plan.version}, for compute capability {targets}")
-        if plan.memory:
-            print(f"  GPU memory for intermediate results: {memory_of(plan)}")
-        if plan.parity is None:
-            print(f"  not run ({done.not_run}); built from the graph that passed the check")
-        else:
-            print(f"  checked on this GPU: largest error {plan.parity.max_error:.1e} of the peak")
-        wrote.append(f"{done.plan} ({done.plan.stat().st_size / 1e6:.1f} MB)")
-    if done.reference is not None:
-        wrote.append(f"{done.reference} ({done.reference.stat().st_size / 1e6:.1f} MB)")
-    print(f"wrote {', '.join(wrote)} and {done.manifest_path} in {time.perf_counter() - start:.0f} s")
-
-
 def main() -> None:
-    for package in PACKAGES:
-        # Looked up, not imported: PyTorch takes seconds, and --help needs none of them.
-        if (package in sys.modules and sys.modules[package] is None) or find_spec(package) is None:
-            print(f"bsm-export: {package} is not installed: pip install 'bsmamba2[export]'", file=sys.stderr)
-            sys.exit(2)
+    # Looked up, not imported: PyTorch takes seconds, and --help needs none of them.
+    missing = [each for each in PACKAGES if sys.modules.get(each, True) is None or find_spec(each) is None]
+    if missing:
+        print(f"bsm-export: {_remedy(missing)}", file=sys.stderr)
+        sys.exit(2)
     run_command(app, "bsm-export", mistakes=(BsmambaError,))
+
+
+def _remedy(missing: list[str]) -> str:
+    """Which packages are missing, and the extras that have them."""
+    names = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+    if "onnxruntime" not in missing:
+        return f"{names}: pip install 'bsmamba2[export]'"
+    beside = "" if missing == ["onnxruntime"] else ",export"
+    return f"{names}: pip install 'bsmamba2[run{beside}]', or 'bsmamba2[cuda{beside}]' for an NVIDIA GPU"
 
 
 if __name__ == "__main__":

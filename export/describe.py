@@ -10,7 +10,7 @@ from bsmamba2.config import ModelConfig
 from runtime.engine import manifest as m
 from runtime.engine.stems import usual_rest
 
-VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+VERSIONS_OF = ("bsmamba2", "torch", "onnx", "onnxscript", "numpy")
 
 
 def model_of(config: ModelConfig, parameters: int, rest: str | None = None) -> m.Model:
@@ -52,6 +52,8 @@ def describe(
     parity: m.Parity,
 ) -> m.Manifest:
     """The manifest without the files, which are not written yet: `onnx` and `plan` are None."""
+    import onnxruntime
+
     config = checkpoint.config
     bins, channels, stems = config.stft.bins, config.channels, config.stems
     length: int | str = frames.opt if frames.min == frames.max else "frames"
@@ -73,7 +75,10 @@ def describe(
         plan=None,
         builder=m.Builder(
             name="bsm-export",
-            versions={package: importlib.metadata.version(package) for package in VERSIONS_OF},
+            versions={
+                **{package: importlib.metadata.version(package) for package in VERSIONS_OF},
+                "onnxruntime": onnxruntime.__version__,  # its package may be onnxruntime-gpu
+            },
         ),
         msst=_msst(checkpoint, (frames.opt - 1) * config.stft.hop_length),
         onnx_data=None,

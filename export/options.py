@@ -9,7 +9,10 @@ from typer.core import TyperCommand
 
 from runtime.errors import OptionError
 
-OF_A_PLAN = {"compute_capability", "workspace", "timing_cache"}
+OF_A_PLAN = {
+    *("compute_capability", "workspace", "timing_cache"),
+    *("hardware_compatibility", "optimization_level", "version_compatible"),
+}
 # An option that needs no --ckpt -> others it allows.
 GO_WITH: dict[str, set[str]] = {"list": set(), "inspect": {"layers"}, "rebuild": {"trt", *OF_A_PLAN}}
 VALUE_IF_NONE = {"--trt": "auto", "--list": ""}

@@ -23,6 +23,7 @@ class cudaError_t(Enum):
     cudaSuccess = 0
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
+    cudaErrorNoDevice = 100
     cudaErrorIllegalAddress = 700
     cudaErrorStreamCaptureUnsupported = 900
 
@@ -71,6 +72,7 @@ class CudaDouble:
         self._next = 0x1000
         self.calls: list[str] = []  # names, in order
         self.no_capture = False
+        self.driver = 13000  # 1000 * major + 10 * minor of its CUDA; 0: there is none
 
     # what tests ask it
 
@@ -131,6 +133,12 @@ class CudaDouble:
                 return
 
     # the CUDA runtime
+
+    def cudaDriverGetVersion(self):
+        return OK, self.driver
+
+    def cudaRuntimeGetVersion(self):
+        return OK, 13040
 
     def cudaGetDevice(self):
         return OK, 0

@@ -19,7 +19,7 @@ from bsmamba2.errors import ScanError
 from bsmamba2.networks.model import BandSplitSeparator
 from export.engine import export_engine, only
 from export.errors import ExportError
-from export.plan.build import plan_build
+from export.plan.choose import Asked, plan_build
 from export.proof.signal import pytorch_stems, signal_mixture
 from runtime.backends import Backend, open_backend
 from runtime.engine.gpu import Gpu, find_gpu
@@ -85,7 +85,7 @@ def tell(backend: Backend, form: str, recorded: tuple[np.ndarray, np.ndarray], p
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_plans(checkpoint: Checkpoint, recorded: tuple, gpu: Gpu, tmp_path: Path, flavour: str, precision: str) -> None:
     try:
-        build = plan_build(flavour, (gpu.capability,))
+        build = plan_build(Asked(flavour, (gpu.capability,)), precision)
     except ExportError as error:
         pytest.skip(str(error))
     done = export_engine(

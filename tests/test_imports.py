@@ -120,6 +120,15 @@ def test_bsm_export_says_what_to_install(missing):
     assert done.stderr == f"bsm-export: {missing} is not installed: pip install 'bsmamba2[export]'\n"
 
 
+def test_bsm_export_leaves_the_choice_of_an_onnx_runtime():
+    for missing, beside in ((["onnxruntime"], ""), (["torch", "onnxruntime"], ",export")):
+        done = python_without(*missing, code="from export.cli import main\nmain()")
+        assert done.returncode == 2
+        assert done.stderr.endswith(
+            f"not installed: pip install 'bsmamba2[run{beside}]', or 'bsmamba2[cuda{beside}]' for an NVIDIA GPU\n"
+        )
+
+
 def test_a_missing_onnx_runtime_is_one_line():
     code = (
         "from runtime.backends import open_backend\nfrom pathlib import Path\nopen_backend(Path('x.onnx'), None, None)"

@@ -6,111 +6,24 @@ and no precision flags are set.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from export.errors import ExportError
-from runtime.backends.cuda import load_cudart
+from export.plan.choose import Build
+from export.plan.watched import Progress, run_builder
 from runtime.engine.flavours import bindings, quiet_logger
-from runtime.engine.gpu import Gpu, find_gpu
-from runtime.engine.manifest import FLAVOURS, INPUT_NAME, Range
-from runtime.engine.plan_header import CAPABILITIES, is_rtx_plan, read_plan_header
-from runtime.errors import EngineError
+from runtime.engine.manifest import INPUT_NAME, Range
+from runtime.engine.plan_header import is_rtx_plan, read_plan_header
 
-DEFAULT_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")  # of a TensorRT-RTX plan: A100, RTX 30, 40 and 50
-MOST_WORKSPACE = 10_000.0  # gigabytes
 SHOWN = 3  # parse errors in a message
 NO_PROBES = "a TensorRT plan has no intermediate outputs"
-
-Progress = Callable[[str, int, int], None]  # (phase of the builder, steps done, steps in total)
-
-
-@dataclass(frozen=True)
-class Build:
-    """How to build a plan. Made by `plan_build`, which checks that this machine can build it."""
-
-    flavour: str
-    version: str
-    compute_capabilities: tuple[str, ...]
-    workspace: int | None = None  # bytes the builder may use on the GPU; None: TensorRT's default
-    timing_cache: Path | None = None  # read if it exists, written after the build (full TensorRT)
-
-
-def plan_build(
-    wanted: str,
-    compute_capabilities: tuple[str, ...] = (),
-    workspace: float | None = None,
-    timing_cache: Path | None = None,
-) -> Build:
-    """A build that this machine can do; `workspace` is in gigabytes.
-
-    `wanted` is a flavour or "auto": full TensorRT if it is installed, there is a GPU and no other GPU is asked for;
-    otherwise TensorRT-RTX. Raises ExportError that says what is missing.
-    """
-    if wanted not in ("auto", *FLAVOURS):
-        raise ExportError(f"--trt {wanted}: must be auto, {' or '.join(FLAVOURS)}")
-    gpu, why_not = find_gpu()
-    flavour, trt = _choose(wanted, gpu, compute_capabilities)
-    if flavour == "tensorrt":
-        load_cudart()  # finds GPUs; without it the next message would be wrong
-        if gpu is None:
-            raise ExportError(
-                f"--trt tensorrt: needs the GPU that the plan is for, and this machine has none ({why_not}): run it on "
-                "the machine with that GPU, or use --trt tensorrt-rtx, which needs no GPU"
-            )
-        if any(each != gpu.capability for each in compute_capabilities):
-            raise ExportError(
-                f"--compute-capability: full TensorRT builds only for the GPU of this machine, {gpu.name} "
-                f"({gpu.capability}): leave it out, or use --trt tensorrt-rtx"
-            )
-        targets: tuple[str, ...] = (gpu.capability,)
-    else:
-        if timing_cache is not None:
-            raise ExportError("--timing-cache: TensorRT-RTX measures no timings when it builds: leave it out")
-        here = (gpu.capability,) if gpu is not None and gpu.capability in CAPABILITIES else ()
-        targets = tuple(dict.fromkeys(compute_capabilities or (*DEFAULT_CAPABILITIES, *here)))
-        for each in targets:
-            if each not in CAPABILITIES:
-                hint = "; for H100 and H200 use --trt tensorrt on that machine" if each == "9.0" else ""
-                raise ExportError(
-                    f"--compute-capability {each}: must be one of {', '.join(CAPABILITIES)} for TensorRT-RTX{hint}"
-                )
-    if workspace is not None and not 0 < workspace <= MOST_WORKSPACE:
-        raise ExportError(f"--workspace {workspace}: must be gigabytes above 0, at most {MOST_WORKSPACE:.0f}")
-    if timing_cache is not None and (timing_cache.is_dir() or not timing_cache.parent.is_dir()):
-        raise ExportError(f"--timing-cache {timing_cache}: must be a file name in an existing folder")
-    space = None if workspace is None else max(1, int(workspace * 1e9))
-    return Build(flavour, str(trt.__version__), targets, space, timing_cache)
-
-
-def _choose(wanted: str, gpu: Gpu | None, compute_capabilities: tuple[str, ...]) -> tuple[str, ModuleType]:
-    if wanted != "auto":
-        return _bindings(wanted)
-    if gpu is None or any(each != gpu.capability for each in compute_capabilities):
-        return _bindings("tensorrt-rtx")
-    try:
-        return _bindings("tensorrt")
-    except ExportError as error:
-        if gpu.capability not in CAPABILITIES:
-            raise ExportError(
-                f"{error}; TensorRT-RTX does not support this GPU, {gpu.name} ({gpu.capability}): to build for other "
-                "GPUs use --trt tensorrt-rtx"
-            ) from error
-        try:
-            return _bindings("tensorrt-rtx")
-        except ExportError as another:
-            raise ExportError(f"{error}; {another}") from another
-
-
-def _bindings(flavour: str) -> tuple[str, ModuleType]:
-    try:
-        return flavour, bindings(flavour)
-    except EngineError as error:
-        raise ExportError(f"--trt {flavour}: {error}") from error
+# The manifest's word for the GPUs of a plan -> the level of full TensorRT
+LEVELS = {
+    "same-gpu": "NONE",
+    "same-compute-capability": "SAME_COMPUTE_CAPABILITY",
+    "ampere-plus": "AMPERE_PLUS",
+}
 
 
 def build_plan(
@@ -119,7 +32,8 @@ def build_plan(
     """Write the TensorRT plan of the ONNX file `graph` to `plan`, for these ranges, with `label` as the network's name.
 
     Returns the GPU memory for intermediate results in bytes, if the builder tells it. Ctrl-C stops the builder. Raises
-    ExportError if the graph cannot be parsed or built, or if the plan's header does not name the GPUs asked for.
+    ExportError if the graph cannot be parsed or built, or if the plan's header does not name the GPUs asked for, and
+    what `progress` raises, which stops the builder too.
     """
     trt: Any = bindings(build.flavour)
     logger = quiet_logger(trt)
@@ -135,27 +49,18 @@ def build_plan(
     if network.name != label:
         raise ExportError(
             f"{build.flavour} {build.version} cannot store a manifest of {len(label)} characters in a plan: use fewer "
-            "sub-bands, or fewer or shorter stem names"
+            "sub-bands, fewer or shorter stem names, or a shorter file name of the checkpoint"
         )
 
-    config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: float32 products would keep 10 bits of 23
-    if build.flavour == "tensorrt-rtx":
-        config.num_compute_capabilities = len(build.compute_capabilities)
-        for i, each in enumerate(build.compute_capabilities):
-            capability = getattr(trt.ComputeCapability, "SM" + each.replace(".", ""), None)
-            if capability is None or not config.set_compute_capability(capability, i):
-                raise ExportError(f"--compute-capability {each}: tensorrt-rtx {build.version} does not support it")
-    if build.workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, build.workspace)
-    cache = _set_timing_cache(config, build.timing_cache)
+    config = _config(trt, builder, build)
+    cache = _set_timing_cache(config, build.timing_cache, logger)
     profile = builder.create_optimization_profile()
     rest = tuple(network.get_input(0).shape)[2:]
     profile.set_shape(INPUT_NAME, *((b, t, *rest) for b, t in zip(_sizes(batch), _sizes(frames), strict=True)))
     config.add_optimization_profile(profile)
 
     logger.errors.clear()  # errors from here on belong to the build
-    blob = _run(trt, builder, network, config, progress)
+    blob = run_builder(trt, builder, network, config, progress, build.gpu if build.flavour == "tensorrt" else None)
     if blob is None:
         said = logger.first()
         remedy = ""
@@ -166,9 +71,35 @@ def build_plan(
         file.write(blob)
     check_plan(plan, label, build)
     if cache is not None and build.timing_cache is not None:
-        _write_timing_cache(cache, build.timing_cache)
+        _write_timing_cache(cache, build.timing_cache, logger)
     activations: int | None = logger.activations
     return activations
+
+
+def _config(trt: Any, builder: Any, build: Build) -> Any:
+    """What the builder is told besides the network and its sizes."""
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: float32 products would keep 10 bits of 23
+    if build.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, build.workspace)
+    if build.flavour == "tensorrt-rtx":
+        config.num_compute_capabilities = len(build.compute_capabilities)
+        for i, each in enumerate(build.compute_capabilities):
+            capability = getattr(trt.ComputeCapability, "SM" + each.replace(".", ""), None)
+            if capability is None or not config.set_compute_capability(capability, i):
+                raise ExportError(f"--compute-capability {each}: tensorrt-rtx {build.version} does not support it")
+        return config
+    config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, LEVELS[build.hardware or "same-gpu"])
+    if build.optimization_level is not None:
+        config.builder_optimization_level = build.optimization_level
+    if build.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # it is installed where the plan runs
+    # Lets the runtime take memory for the shape in use instead of the largest one; not in TensorRT 10.9.
+    resize = getattr(trt.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
+    if resize is not None:
+        config.set_preview_feature(resize, True)
+    return config
 
 
 def check_plan(plan: Path, label: str, build: Build) -> None:
@@ -204,7 +135,7 @@ def _sizes(each: Range) -> tuple[int, int, int]:
     return each.min, each.opt, each.max
 
 
-def _set_timing_cache(config: Any, path: Path | None) -> Any:
+def _set_timing_cache(config: Any, path: Path | None, logger: Any) -> Any:
     if path is None:
         return None
     try:
@@ -213,69 +144,22 @@ def _set_timing_cache(config: Any, path: Path | None) -> Any:
         raise ExportError(f"--timing-cache {path}: cannot be read ({error.strerror})") from error
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        raise ExportError(f"--timing-cache {path}: not a timing cache of this TensorRT and GPU: use another file name")
+        raise ExportError(
+            f"--timing-cache {path}: not a timing cache of this TensorRT and GPU ({logger.first()}): use another file "
+            "name"
+        )
     return cache
 
 
-def _write_timing_cache(cache: Any, path: Path) -> None:
+def _write_timing_cache(cache: Any, path: Path, logger: Any) -> None:
+    content = cache.serialize()
+    if content is None:
+        raise ExportError(f"--timing-cache {path}: TensorRT gave no timings ({logger.first()}): leave it out")
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(cache.serialize())
+        part.write_bytes(content)
         part.replace(path)
     except OSError as error:
         raise ExportError(f"--timing-cache {path}: cannot be written ({error.strerror}): no plan was kept") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _run(trt: Any, builder: Any, network: Any, config: Any, progress: Progress | None) -> Any:
-    """The serialized network, or None. The builder runs in its own thread, so that Ctrl-C reaches this one."""
-    stop = threading.Event()
-    config.progress_monitor = monitor = _monitor(trt, progress, stop)
-    out: list[Any] = []
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            out.append(builder.build_serialized_network(network, config))
-        except BaseException as error:  # raised again in the main thread
-            failures.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.1)
-    except BaseException:
-        stop.set()
-        thread.join()
-        raise
-    del monitor
-    if failures:
-        raise failures[0]
-    return out[0]
-
-
-def _monitor(trt: Any, progress: Progress | None, stop: threading.Event) -> Any:
-    class Monitor(trt.IProgressMonitor):
-        """Reports every phase that counts steps, and stops the builder once `stop` is set."""
-
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.steps: dict[str, int] = {}
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self.steps[phase_name] = num_steps
-            if progress is not None:
-                progress(phase_name, 0, num_steps)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            if progress is not None:
-                progress(phase_name, step + 1, self.steps.get(phase_name, 0))
-            return not stop.is_set()
-
-        def phase_finish(self, phase_name: str) -> None:
-            if progress is not None:
-                progress(phase_name, self.steps.get(phase_name, 0), self.steps.get(phase_name, 0))
-
-    return Monitor()

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.files import Report, described
-from export.plan.build import Build, Progress, build_plan
+from export.plan.build import build_plan
+from export.plan.choose import Build
+from export.plan.watched import Progress
 from export.proof.verify import Expected, verify_plan
-from runtime.engine.gpu import find_gpu
 from runtime.engine.manifest import Manifest, Plan
 
 
@@ -23,16 +24,14 @@ def build_checked(
 ) -> tuple[Manifest, str]:
     """Build `plan` from `graph` and check it. Returns the manifest with the plan in it, and why it was not run."""
     report(f"building the plan with {build.flavour} {build.version}")
-    gpu, why_not = find_gpu()
-    full = build.flavour == "tensorrt"
     made = Plan(
         file=None,
         flavour=build.flavour,
         version=build.version,
         compute_capabilities=list(build.compute_capabilities),
-        gpu=gpu.name if full and gpu is not None else None,
-        hardware="same-gpu" if full else None,
-        version_compatible=False,
+        gpu=build.gpu.name if build.flavour == "tensorrt" and build.gpu is not None else None,
+        hardware=build.hardware,
+        version_compatible=build.version_compatible,
         memory={},
         parity=None,
     )
@@ -41,9 +40,7 @@ def build_checked(
     memory = {} if needed is None else {str(manifest.batch.max): needed}
     made = replace(made, file=described(plan), memory=memory)
     manifest = replace(manifest, plan=made)
-    if gpu is None:
-        return manifest, f"no NVIDIA GPU here: {why_not}"
-    if gpu.capability not in made.compute_capabilities:
-        return manifest, f"this GPU, {gpu.name}, has compute capability {gpu.capability}"
+    if build.why_not_run:
+        return manifest, build.why_not_run
     parity = verify_plan(plan, manifest, expected, report)
     return replace(manifest, plan=replace(made, parity=parity)), ""

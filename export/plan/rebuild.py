@@ -12,29 +12,29 @@ from export.errors import ExportError
 from export.files import Exported, Report, put_in_place, writing
 from export.graph.save import save
 from export.graph.widened import widened
-from export.plan.build import NO_PROBES, Build, Progress, plan_build
+from export.plan.build import NO_PROBES
 from export.plan.checked import build_checked
+from export.plan.choose import HARDWARE, Asked, Build, plan_build
+from export.plan.watched import Progress
 from export.proof.blockwise import BlockwiseBackend
 from export.proof.signal import signal_mixture
 from export.proof.verify import Expected
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
-from runtime.engine.gpu import find_gpu
-from runtime.engine.manifest import METADATA_KEY, Manifest
+from runtime.engine.manifest import METADATA_KEY, Manifest, Plan
 from runtime.engine.reading import read_manifest
 
 
 def rebuild_engine(
     name: Path,
-    flavour: str | None,
-    compute_capabilities: tuple[str, ...],
-    workspace: float | None,
-    timing_cache: Path | None,
-    report: Report,
-    progress: Progress | None,
+    asked: Asked,
+    report: Report = lambda step: None,
+    progress: Progress | None = None,
+    note: Report = lambda text: None,
 ) -> Exported:
-    """Build `name`.plan from `name`.onnx. Options that are None or empty are taken from the earlier plan, if any.
+    """Build `name`.plan from `name`.onnx. What is not asked for is taken from the earlier plan, if any.
 
-    If the plan can run here, it is compared with the ONNX file in ONNX Runtime. Raises ManifestError, ExportError.
+    `note` is called with each note of the build. If the plan can run here, it is compared with the ONNX file in ONNX
+    Runtime. Raises ManifestError, ExportError.
     """
     graph = name.with_name(name.name + ".onnx")
     manifest = read_manifest(graph)
@@ -47,15 +47,30 @@ def rebuild_engine(
         )
     if manifest.probes:
         raise ExportError(f"{graph}: was exported with --probe, but {NO_PROBES}: export it again without --probe")
-    before = manifest.plan
-    wanted = flavour or (before.flavour if before else "auto")
-    if before and not compute_capabilities and wanted == before.flavour == "tensorrt-rtx":
-        compute_capabilities = tuple(before.compute_capabilities)
-    build = plan_build(wanted, compute_capabilities, workspace, timing_cache)
-    gpu, _ = find_gpu()
-    runs_here = gpu is not None and gpu.capability in build.compute_capabilities
-    expected = _expected(graph, manifest, report) if runs_here else []
+    build = plan_build(_as_before(asked, manifest.plan), manifest.precision)
+    for each in build.notes:
+        note(each)
+    expected = [] if build.why_not_run else _expected(graph, manifest, report)
     return rebuild_plan(name, manifest, build, expected, report, progress)
+
+
+def _as_before(asked: Asked, before: Plan | None) -> Asked:
+    """What is asked for, with the choices of the earlier plan where there are none, if it is of the same flavour."""
+    if before is None or asked.flavour not in (None, before.flavour):
+        return asked
+    if before.flavour == "tensorrt-rtx":
+        return replace(
+            asked,
+            flavour=before.flavour,
+            compute_capabilities=asked.compute_capabilities or tuple(before.compute_capabilities),
+        )
+    words = {word: value for value, word in HARDWARE.items()}
+    return replace(
+        asked,
+        flavour=before.flavour,
+        hardware=asked.hardware or words[before.hardware or "same-gpu"],
+        version_compatible=asked.version_compatible or before.version_compatible,
+    )
 
 
 def rebuild_plan(

@@ -45,7 +45,7 @@ def check_gpu(plan: Path, manifest: Manifest) -> Gpu:
     gpu, why_not = find_gpu()
     if gpu is None:
         remedy = what_runs_without_gpu(plan, manifest)
-        raise EngineError(f"{plan}: needs an NVIDIA GPU, and this machine has none ({why_not}): {remedy}")
+        raise EngineError(f"{plan}: needs an NVIDIA GPU, but {why_not}; {remedy}")
     if gpu.capability not in made.compute_capabilities:
         option = ""
         if made.flavour == "tensorrt-rtx":

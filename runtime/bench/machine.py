@@ -13,7 +13,11 @@ from pathlib import Path
 from runtime.engine.cpu import usable_cpus
 from runtime.engine.gpu import find_gpu
 
-PACKAGES = ("bsmamba2", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "torch", "onnx")
+PACKAGES = (
+    *("bsmamba2", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-nv-tensorrt-rtx"),
+    *(f"{name}{cuda}" for name in ("tensorrt", "tensorrt-rtx", "tensorrt-lean") for cuda in ("", "-cu12")),
+    *("torch", "onnx"),
+)
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,6 @@ def test_the_engine_has_the_models_name(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(cli, "checkpoint_of", lambda ckpt, *others: local.rename(tmp_path / f"{ckpt}.safetensors"))
     monkeypatch.setattr("export.engine.export_engine", lambda checkpoint, name, **options: asked.append(name))
-    monkeypatch.setattr(cli, "_tell", lambda *args: None)
+    monkeypatch.setattr("export.telling.tell_written", lambda *args: None)
     assert exit_code(cli.app, "bsm-export", ["--ckpt", "some-model"], mistakes=MISTAKES) == 0, capsys.readouterr()
     assert asked == [Path("engines/some-model")]

@@ -20,6 +20,7 @@ from bsmamba2.networks.stft import inverse, spectrogram
 from export.checks.parity_cli import app
 from export.engine import export_engine, only
 from export.errors import ExportError
+from export.plan.choose import Asked
 from export.plan.rebuild import rebuild_engine
 from export.proof.reference import reference_of
 from export.proof.signal import signal_wave
@@ -199,7 +200,7 @@ def test_a_plan_gives_no_probes(exported, tmp_path):
     with pytest.raises(ExportError, match="--probe: a TensorRT plan has no intermediate outputs: leave out"):
         export_engine(checkpoint, tmp_path / "x", frames=only(FRAMES), probe=True, build=object())
     with pytest.raises(ExportError, match="was exported with --probe, but a TensorRT plan has no intermediate"):
-        rebuild_engine(exported / "x", None, (), None, None, lambda step: None, None)
+        rebuild_engine(exported / "x", Asked())
 
 
 def test_probes_cannot_be_edited_away(exported, tmp_path):
