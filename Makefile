@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ALL_CORES = OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN)
+BINDINGS = tensorrt-cu12-bindings==10.9.0.34 tensorrt-cu12-bindings==11.4.0.106 tensorrt-lean-cu12-bindings==11.4.0.106
 IN_PARALLEL = --numprocesses auto --dist worksteal
 
-.PHONY: demo install test test-fast test-gpu test-slow lint clean
+.PHONY: demo install test test-fast test-gpu test-slow bindings lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
@@ -27,6 +28,12 @@ test-gpu: $(VENV)/.dev
 # Full-size networks: minutes and several GB of memory.
 test-slow: $(VENV)/.dev
 	$(ALL_CORES) $(BIN)/python -m pytest -m slow
+
+# TensorRT's own Python bindings, 3 MB, without which the test that compares the code with them is skipped.
+bindings: $(VENV)/.dev
+	for each in $(BINDINGS); do \
+	  $(BIN)/pip download --quiet --no-deps --only-binary :all: --dest $${BSM_BINDINGS:-build/bindings} $$each || exit 1; \
+	done
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

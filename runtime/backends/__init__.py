@@ -92,5 +92,5 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
             raise EngineError(f"{engine}: a TensorRT plan runs on NVIDIA GPUs only, not with --device cpu: {remedy}")
         from runtime.backends.tensorrt import TensorRtBackend
 
-        return TensorRtBackend(engine, manifest)
+        return TensorRtBackend(engine, manifest, where.index)
     raise EngineError(f"{engine}: {EXPECTED}")

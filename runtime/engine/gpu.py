@@ -11,8 +11,8 @@ class Gpu:
     capability: str  # compute capability, such as "8.9"
 
 
-def find_gpu() -> tuple[Gpu | None, str]:
-    """The default GPU, or None and why there is none."""
+def find_gpu(index: int | None = None) -> tuple[Gpu | None, str]:
+    """GPU `index`, or the default one; or None and why there is none."""
     try:
         from cuda.bindings import runtime as cudart
     except Exception as failure:  # an unsuitable library raises one of many exceptions
@@ -20,7 +20,7 @@ def find_gpu() -> tuple[Gpu | None, str]:
     try:
         error, device = cudart.cudaGetDevice()
         if error == cudart.cudaError_t.cudaSuccess:
-            error, properties = cudart.cudaGetDeviceProperties(device)
+            error, properties = cudart.cudaGetDeviceProperties(device if index is None else index)
     except RuntimeError as failure:  # raised by cuda-python 12 if there is no driver
         return None, f"no NVIDIA driver: {failure}"
     if error != cudart.cudaError_t.cudaSuccess:

@@ -253,7 +253,7 @@ def open_separator(
     OptionError.
     """
     path = Path(engine)
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, to_open=True)
     backend = open_backend(path, manifest, threads, device)
     try:
         return Separator(backend, manifest, overlap, batch, tta, shifts, procedure)
