@@ -51,7 +51,7 @@ class PlanContext:
         check_engine(trt, self._engine, plan, manifest)
         self._context = self._new_context(trt, made, gpu)
         if self._context is None:
-            raise EngineError(f"{plan}: not enough GPU memory to run it{self.reason()}: {MEMORY_REMEDY}")
+            raise EngineError(f"{plan}: cannot be made ready{self.reason()}; GPU memory may be full: {MEMORY_REMEDY}")
         if not self.is_rtx:
             self.notes += self._logger.about_gpus()
 

@@ -180,7 +180,7 @@ def test_too_little_memory_to_open_is_one_line(setup):
     said = "" if setup.manifest.plan.flavour == "tensorrt-rtx" else r" \(out of memory\)"
     setup.install(change=out_of_memory)
     with pytest.raises(
-        EngineError, match=rf"x\.plan: not enough GPU memory to run it{said}: use a smaller --batch, close"
+        EngineError, match=rf"x\.plan: cannot be made ready{said}; GPU memory may be full: use a smaller --batch, close"
     ):
         setup.open()
     assert setup.cuda.leaks() == []
