@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ALL_CORES = OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN)
+BINDINGS = tensorrt-cu12-bindings==10.9.0.34 tensorrt-cu12-bindings==11.4.0.106 tensorrt-lean-cu12-bindings==11.4.0.106
 IN_PARALLEL = --numprocesses auto --dist worksteal
 
-.PHONY: demo install test test-fast test-gpu test-slow check-extras lint clean
+.PHONY: demo install test test-fast test-gpu test-slow bindings check-extras lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
@@ -31,6 +32,12 @@ test-slow: $(VENV)/.dev
 # Every extra of pyproject.toml in an environment of its own, one after the other: 20 minutes, gigabytes of downloads.
 check-extras: $(VENV)/.dev
 	$(BIN)/python .ci/extras
+
+# TensorRT's own Python bindings, 3 MB, without which the test that compares the code with them is skipped.
+bindings: $(VENV)/.dev
+	for each in $(BINDINGS); do \
+	  $(BIN)/pip download --quiet --no-deps --only-binary :all: --dest $${BSM_BINDINGS:-build/bindings} $$each || exit 1; \
+	done
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,5 +1,5 @@
 # ruff: noqa: N801, N802, N803, N815 - the names are CUDA's
-"""A strict double of the CUDA runtime as cuda-python gives it: one GPU, whose work is done only when waited for.
+"""A strict double of the CUDA runtime as cuda-python gives it: GPUs whose work is done only when waited for.
 
 Copies and kernels wait on the stream until it or an event behind them is synchronised; until then the host memory they
 write to holds NaN. What CUDA leaves undefined (memory freed or too small, an event never recorded, work still under way
@@ -10,13 +10,16 @@ test_doubles.py.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from enum import Enum
 from types import SimpleNamespace
+from weakref import WeakSet
 
 import numpy as np
 
 Work = Callable[[], None]
+Others = Sequence[tuple[str, str]]
 
 
 class cudaError_t(Enum):
@@ -24,6 +27,7 @@ class cudaError_t(Enum):
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
     cudaErrorNoDevice = 100
+    cudaErrorInvalidDevice = 101
     cudaErrorIllegalAddress = 700
     cudaErrorStreamCaptureUnsupported = 900
 
@@ -43,8 +47,8 @@ OK = cudaError_t.cudaSuccess
 class Handle:
     """A stream, an event or a graph, which cuda-python hands out as an object that is a number."""
 
-    def __init__(self, kind: str, number: int) -> None:
-        self.kind, self.number = kind, number
+    def __init__(self, kind: str, number: int, gpu: int) -> None:
+        self.kind, self.number, self.gpu = kind, number, gpu
 
     def __int__(self) -> int:
         return self.number
@@ -60,8 +64,13 @@ class CudaDouble:
     cudaEventBlockingSync = 1
     cudaEventDisableTiming = 2
 
-    def __init__(self, name: str = "NVIDIA Double", capability: str = "8.9", memory: int = 1 << 30) -> None:
-        self._name, self._capability, self._memory = name, capability, memory
+    def __init__(
+        self, name: str = "NVIDIA Double", capability: str = "8.9", memory: int = 1 << 30, others: Others = ()
+    ) -> None:
+        """GPU 0, and the names and compute capabilities of the others; each has `memory` bytes."""
+        self._gpus, self._memory = [(name, capability), *others], memory
+        self._current = threading.local()  # GPU of each thread
+        self.borrowers: WeakSet = WeakSet()  # what TensorRT runs on the stream
         self._device: dict[int, np.ndarray] = {}
         self._host: dict[int, ctypes.Array] = {}
         self._handles: list[Handle] = []
@@ -109,14 +118,13 @@ class CudaDouble:
         return self._capturing is not None
 
     def _on(self, stream: object) -> None:
-        streams = [handle for handle in self._handles if handle.kind == "stream"]
-        assert any(int(stream) == int(each) for each in streams), (
-            f"{stream} is no stream: the default one, or destroyed"
-        )
+        streams = [each for each in self._handles if each.kind == "stream" and int(each) == int(stream)]
+        assert streams, f"{stream} is no stream: the default one, or destroyed"
+        assert streams[0].gpu == self.gpu, f"a stream of GPU {streams[0].gpu} in a thread whose GPU is {self.gpu}"
 
     def _handle(self, kind: str) -> Handle:
         self._next += 0x100
-        self._handles.append(Handle(kind, self._next))
+        self._handles.append(Handle(kind, self._next, self.gpu))
         return self._handles[-1]
 
     def _drop(self, handle: Handle, kind: str) -> tuple[cudaError_t]:
@@ -132,6 +140,11 @@ class CudaDouble:
             if event is not None and event is until:
                 return
 
+    @property
+    def gpu(self) -> int:
+        """The current GPU of the calling thread."""
+        return getattr(self._current, "gpu", 0)
+
     # the CUDA runtime
 
     def cudaDriverGetVersion(self):
@@ -141,25 +154,39 @@ class CudaDouble:
         return OK, 13040
 
     def cudaGetDevice(self):
-        return OK, 0
+        return OK, self.gpu
+
+    def cudaSetDevice(self, device):
+        if device >= len(self._gpus):
+            return (cudaError_t.cudaErrorInvalidDevice,)
+        self._current.gpu = device
+        return (OK,)
 
     def cudaGetDeviceProperties(self, device):
-        major, minor = (int(part) for part in self._capability.split("."))
-        return OK, SimpleNamespace(name=self._name.encode(), major=major, minor=minor)
+        if device >= len(self._gpus):
+            return cudaError_t.cudaErrorInvalidDevice, None
+        name, capability = self._gpus[device]
+        major, minor = (int(part) for part in capability.split("."))
+        return OK, SimpleNamespace(name=name.encode(), major=major, minor=minor)
+
+    def cudaMemGetInfo(self):
+        return OK, self._memory - sum(memory.nbytes for memory in self._device.values()), self._memory
 
     def cudaStreamCreateWithFlags(self, flags):
         assert flags == self.cudaStreamNonBlocking
         return OK, self._handle("stream")
 
     def cudaStreamDestroy(self, stream):
+        assert not self.borrowers, "a stream destroyed before the execution contexts that ran on it"
         return self._drop(stream, "stream")
 
     def cudaMalloc(self, size):
         if size + sum(memory.nbytes for memory in self._device.values()) > self._memory:
             return cudaError_t.cudaErrorMemoryAllocation, None
         self._next += 0x100
-        self._device[self._next] = np.full(size // 4, np.nan, np.float32)
-        return OK, self._next
+        address, self._next = self._next, self._next + (size // 0x100) * 0x100
+        self._device[address] = np.full(size // 4, np.nan, np.float32)
+        return OK, address
 
     def cudaFree(self, devPtr):
         assert devPtr in self._device, "device memory freed twice, or never allocated"
@@ -242,9 +269,11 @@ class CudaDouble:
 
     def cudaGraphDestroy(self, graph):
         self._handles.remove(graph)
+        del self._graphs[graph]
         return (OK,)
 
     def cudaGraphExecDestroy(self, graphExec):
+        self._graphs.pop(graphExec, None)
         return self._drop(graphExec, "graph executable")
 
     def cudaGraphLaunch(self, graphExec, stream):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
+import cuda.bindings.runtime
 import numpy as np
 import pytest
 from cuda_double import CudaDouble
@@ -41,26 +42,26 @@ class Setup:
 
     def write(self, content: bytes | None = None, manifest: Manifest | None = None) -> None:
         """The plan, and a manifest that describes it truly."""
-        manifest = manifest or self.manifest
         inside = self.manifest.inside_plan().encode()
         is_rtx = self.manifest.plan.flavour == "tensorrt-rtx"
         start = header(64 + len(inside)) if is_rtx else b"full".ljust(64, b"\0")
         self.plan.write_bytes(start + inside if content is None else content)
         file = replace(self.manifest.plan.file, bytes=self.plan.stat().st_size, sha256=sha256_of(self.plan))
+        self.manifest = replace(self.manifest, plan=replace(self.manifest.plan, file=file))
+        manifest = manifest or self.manifest
         manifest = replace(manifest, plan=replace(manifest.plan, file=file))
         manifest_path(self.plan).write_text(manifest.to_json())
 
     def install(self, gains=(0.5,), version=VERSION, change=None):
         """TensorRT and the GPU."""
         double = tensorrt_double(self.manifest, self.cuda, gains, version, change)
-        module = "tensorrt" if self.manifest.plan.flavour == "tensorrt" else "tensorrt_rtx"
         self.double = double
-        self.monkeypatch.setitem(sys.modules, module, double)
-        self.monkeypatch.setattr("cuda.bindings.runtime", self.cuda)
+        self.monkeypatch.setitem(sys.modules, double.__name__, double)
+        self.monkeypatch.setattr(cuda.bindings, "runtime", self.cuda)
         return double
 
-    def open(self) -> TensorRtBackend:
-        return TensorRtBackend(self.plan, self.manifest)
+    def open(self, index=0) -> TensorRtBackend:
+        return TensorRtBackend(self.plan, self.manifest, index)
 
     def mixture(self, batch=1, frames=None, seed=0):
         shape = (batch, frames or self.manifest.frames.opt, self.manifest.bins, self.manifest.model.channels, 2)
@@ -76,6 +77,7 @@ def make(flavour, tmp_path, monkeypatch, frames=None, **changes):
             for each in (manifest.input, manifest.output)
         ]
         manifest = replace(manifest, frames=frames, input=shapes[0], output=shapes[1])
+    monkeypatch.setenv("BSM_CACHE", str(tmp_path / "cache"))
     setup = Setup(tmp_path / "x.plan", manifest, CudaDouble(), monkeypatch)
     setup.write()
     setup.install([0.5] * len(manifest.model.stems))

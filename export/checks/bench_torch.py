@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.backends.device import parse_device
 from runtime.bench.contenders import Mixtures, Work
 from runtime.engine.manifest import Manifest
 from runtime.errors import OptionError
@@ -71,17 +72,21 @@ class TorchContender:
 
 
 def torch_device(device: str, engine: Path) -> str:
-    """Where PyTorch runs if `engine` runs on `device`: "cpu" or "cuda". Raises OptionError for a GPU it cannot use."""
+    """Where PyTorch runs if `engine` runs on `device`: "cpu", "cuda:0", "cuda:1", and so on.
+
+    Raises OptionError for a GPU it cannot use.
+    """
     import torch
 
-    on_gpu = device in ("cuda", "tensorrt") or engine.suffix.lower() == ".plan"
-    if device == "auto" and not on_gpu:
+    where = parse_device(device)
+    on_gpu = where.kind in ("cuda", "tensorrt") or engine.suffix.lower() == ".plan"
+    if where.kind == "auto" and not on_gpu:
         import onnxruntime
 
         on_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and torch.cuda.is_available()
     if on_gpu and not torch.cuda.is_available():
         raise OptionError("--ckpt: this PyTorch cannot use the GPU: install one built for CUDA, or leave out --ckpt")
-    return "cuda" if on_gpu else "cpu"
+    return f"cuda:{where.index}" if on_gpu else "cpu"
 
 
 class TorchSession:
@@ -89,7 +94,7 @@ class TorchSession:
         import torch
 
         version = torch.__version__.split("+")[0]
-        self.executor = f"torch {version}, {'CPU' if device == 'cpu' else torch.cuda.get_device_name()}"
+        self.executor = f"torch {version}, {'CPU' if device == 'cpu' else torch.cuda.get_device_name(device)}"
         self._network, self._device, self._mixtures = network, device, mixtures
 
     def run(self, work: Work) -> float:

@@ -80,7 +80,7 @@ def open_model(
     """
     name, path = _name(given, all_given), Path(given)
     if _is_engine(given):
-        manifest = read_manifest(path)
+        manifest = read_manifest(path, to_open=True)
         return Model(name, given, open_backend(path, manifest, threads, device), manifest, any_length=False)
     if device not in ("auto", "cpu"):
         raise OptionError(

@@ -59,7 +59,7 @@ def parity(
 ) -> int:
     """Compare ENGINE with PyTorch, stage by stage. Exit code 1: not within tolerance."""
     _check_options(reference, ckpt, config, audio, stems)
-    manifest = read_manifest(engine)
+    manifest = read_manifest(engine, to_open=True)
     beside = engine.with_suffix(".npz")
     if reference is None and ckpt is None and not beside.exists():
         raise OptionError(f"{engine}: nothing to compare with ({beside.name} is not there): give --reference or --ckpt")

@@ -14,6 +14,14 @@ from runtime.errors import EngineError
 
 Float = NDArray[np.float32]
 
+FLOAT = 4  # bytes
+FULL = "GPU memory is full"
+MEMORY_REMEDY = "use a smaller --batch, close other programs that use the GPU, or export with a smaller --batch-max"
+
+
+class GpuMemoryError(EngineError):
+    """The GPU has too little free memory."""
+
 
 def load_cudart() -> ModuleType:
     """cuda-python's bindings of the CUDA runtime. Raises EngineError."""
@@ -28,50 +36,56 @@ def load_cudart() -> ModuleType:
 
 
 class Cuda:
-    """One non-blocking stream and the memory used on it. `close` releases everything."""
+    """One non-blocking stream on GPU `index` and the memory used on it. `close` releases everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, index: int = 0) -> None:
         self._cudart: Any = load_cudart()
+        self._index = index
         self._undo: list[tuple[str, Any]] = []  # (function, argument) to release each resource
+        self.use()
         self.stream = self._take("cudaStreamCreateWithFlags", self._cudart.cudaStreamNonBlocking, "cudaStreamDestroy")
+
+    def use(self) -> None:
+        """Make this GPU the current one of the calling thread: CUDA keeps that for each thread."""
+        self.call("cudaSetDevice", self._index)
 
     def call(self, function: str, *args: Any) -> Any:
         """Call a function of the CUDA runtime and return its result. Raises EngineError if it fails."""
         error, *values = getattr(self._cudart, function)(*args)
         if error != self._cudart.cudaError_t.cudaSuccess:
-            remedy = ""
+            failed = f"CUDA: {function} failed with {error.name}"
             if error == self._cudart.cudaError_t.cudaErrorMemoryAllocation:
-                remedy = ": GPU memory is full: close other programs on the GPU, or export with a smaller --batch-max"
-            raise EngineError(f"CUDA: {function} failed with {error.name}{remedy}")
-        return values[0] if values else None
+                raise GpuMemoryError(f"{failed}: {FULL}: {MEMORY_REMEDY}")
+            raise EngineError(failed)
+        return values[0] if len(values) == 1 else values or None
 
     def _take(self, function: str, argument: Any, undo: str) -> Any:
         taken = self.call(function, argument)
         self._undo.append((undo, taken))
         return taken
 
-    def device_memory(self, floats: int) -> int:
-        """The address of device memory for `floats` float32 values."""
-        return int(self._take("cudaMalloc", 4 * floats, "cudaFree"))
+    def _give_back(self, undo: str, taken: Any) -> None:
+        self._undo.remove((undo, taken))
+        self.call(undo, taken)
 
-    def host_memory(self, floats: int) -> Float:
-        """Page-locked memory [floats], so that copies on the stream overlap with other work."""
-        address = int(self._take("cudaMallocHost", 4 * floats, "cudaFreeHost"))
-        return np.ctypeslib.as_array((ctypes.c_float * floats).from_address(address))
+    def free_memory(self) -> int:
+        """Bytes of the GPU's memory that are free."""
+        free, _ = self.call("cudaMemGetInfo")
+        return int(free)
 
     def event(self) -> Any:
         flags = self._cudart.cudaEventBlockingSync | self._cudart.cudaEventDisableTiming
         return self._take("cudaEventCreateWithFlags", flags, "cudaEventDestroy")
 
-    def to_device(self, device: int, host: Float, floats: int) -> None:
-        """Copy on the stream."""
+    def to_device(self, device: Memory, host: Memory, size: int) -> None:
+        """Copy `size` bytes on the stream."""
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self.call("cudaMemcpyAsync", device, host.ctypes.data, 4 * floats, kind, self.stream)
+        self.call("cudaMemcpyAsync", device.address, host.address, size, kind, self.stream)
 
-    def to_host(self, host: Float, device: int, floats: int) -> None:
-        """Copy on the stream."""
+    def to_host(self, host: Memory, device: Memory, size: int) -> None:
+        """Copy `size` bytes on the stream."""
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self.call("cudaMemcpyAsync", host.ctypes.data, device, 4 * floats, kind, self.stream)
+        self.call("cudaMemcpyAsync", host.address, device.address, size, kind, self.stream)
 
     def record(self, event: Any) -> None:
         self.call("cudaEventRecord", event, self.stream)
@@ -102,14 +116,14 @@ class Cuda:
 
     def drop_graph(self, executable: Any) -> None:
         """Release a graph from `end_capture`."""
-        self._undo.remove(("cudaGraphExecDestroy", executable))
-        self.call("cudaGraphExecDestroy", executable)
+        self._give_back("cudaGraphExecDestroy", executable)
 
     def close(self) -> None:
         """Wait for the stream, release everything, then raise the first EngineError that occurred."""
         undo, self._undo = self._undo, []
         failures = []
-        for function, taken in [("cudaStreamSynchronize", self.stream), *reversed(undo)] if undo else []:
+        steps = [("cudaSetDevice", self._index), ("cudaStreamSynchronize", self.stream), *reversed(undo)]
+        for function, taken in steps if undo else []:
             try:
                 self.call(function, taken)
             except EngineError as error:  # after a fault on the GPU every call fails
@@ -121,3 +135,33 @@ class Cuda:
         if hasattr(self, "_undo"):
             with suppress(Exception):
                 self.close()
+
+
+class Memory:
+    """Memory on the GPU that only grows; with `pinned`, page-locked memory of the host, whose copies are asynchronous.
+
+    `address` is a multiple of 256, as cudaMalloc returns it, and 0 before the first `reserve`.
+    """
+
+    def __init__(self, cuda: Cuda, pinned: bool = False) -> None:
+        self._cuda = cuda
+        self._take, self._give_back = ("cudaMallocHost", "cudaFreeHost") if pinned else ("cudaMalloc", "cudaFree")
+        self.address, self.size = 0, 0
+
+    def reserve(self, size: int) -> None:
+        """Hold at least `size` bytes. If it must grow, it waits for the stream, and its content is lost.
+
+        Raises GpuMemoryError if there is no room.
+        """
+        if size <= self.size:
+            return
+        address, self.address, self.size = self.address, 0, 0
+        if address:
+            self._cuda.synchronize()  # the stream may still use it
+            self._cuda._give_back(self._give_back, address)
+        self.address = int(self._cuda._take(self._take, size, self._give_back))
+        self.size = size
+
+    def floats(self, count: int) -> Float:
+        """The first `count` float32 values of page-locked memory."""
+        return np.ctypeslib.as_array((ctypes.c_float * count).from_address(self.address))

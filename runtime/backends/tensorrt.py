@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.cuda import Cuda
-from runtime.backends.plan_checks import check_engine, check_gpu, check_plan, check_version
-from runtime.engine.flavours import bindings, quiet_logger
+from runtime.backends.cuda import FLOAT, FULL, MEMORY_REMEDY, Cuda, GpuMemoryError, Memory
+from runtime.backends.plan_checks import check_gpu, check_plan, check_version
+from runtime.backends.plan_context import PlanContext
+from runtime.engine.flavours import runtime_bindings
 from runtime.engine.manifest import Manifest
-from runtime.engine.reading import rebuild_remedy
+from runtime.engine.reading import read_plan
 from runtime.errors import EngineError
 
 Float = NDArray[np.float32]
@@ -23,81 +24,39 @@ SLOTS = 2  # pending batches: one on the GPU while the next is prepared or the l
 
 
 class TensorRtBackend:
-    """One execution context with memory for its largest batch and frames, allocated once.
+    """One execution context on GPU `index`, with memory for the largest shape so far.
 
     `submit` only enqueues work: copies and GPU work run while the caller prepares the next batch. Full TensorRT replays
     a CUDA graph from the second batch in a row of one shape on; TensorRT-RTX manages graphs itself. `notes` says which
-    features are not available. Not thread-safe.
+    features are not available. Threads may take turns with it, but not use it at the same time.
     """
 
     depth = SLOTS
 
-    def __init__(self, plan: Path, manifest: Manifest) -> None:
-        made = check_plan(plan, manifest)
-        gpu = check_gpu(plan, manifest)
-        trt: Any = bindings(made.flavour)
+    def __init__(self, plan: Path, manifest: Manifest, index: int = 0) -> None:
+        content = read_plan(plan, manifest)
+        made = check_plan(plan, content, manifest)
+        gpu = check_gpu(plan, manifest, index)
+        trt: Any = runtime_bindings(made.flavour, made.version_compatible)
         check_version(plan, manifest, str(trt.__version__))
-        self.name = f"{made.flavour} {trt.__version__}, {gpu.name}"
+        self.name = f"{trt.__name__.replace('_', '-')} {trt.__version__}, {gpu.name}"
         self.notes: list[str] = []
         self._plan, self._manifest = plan, manifest
-        self._logger = quiet_logger(trt)
-        self._runtime: Any = None
-        self._engine: Any = None
-        self._context: Any = None
-        self._cuda = Cuda()
+        self._largest = (manifest.batch.max, manifest.frames.max, *(int(size) for size in manifest.input.shape[2:]))
+        self._context: PlanContext | None = None  # None once it is closed
+        self._captures = made.flavour == "tensorrt"
+        self._shape: tuple[int, ...] | None = None  # the context's current shape, once the network has run with it
+        self._graph: Any = None  # the network as a CUDA graph of that shape
+        self._cuda = Cuda(index)
         try:
-            self._open(trt, plan)
+            self._context = PlanContext(trt, content, plan, manifest, gpu, self._cuda)
+            self.notes = self._context.notes
+            self._mixture, self._stems = Memory(self._cuda), Memory(self._cuda)
+            self._free = [_Slot(self._cuda) for _ in range(SLOTS)]
         except BaseException:
             with suppress(EngineError):  # the first error is the useful one
                 self.close()
             raise
-
-    def _open(self, trt: Any, plan: Path) -> None:
-        manifest = self._manifest
-        try:
-            self._runtime = trt.Runtime(self._logger)
-        except Exception as error:  # the bindings raise a TypeError if the library returns no runtime
-            raise EngineError(f"TensorRT {trt.__version__} does not start ({self._logger.first()})") from error
-        self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
-        if self._engine is None:
-            raise EngineError(f"{plan}: cannot be opened ({self._logger.first()}): {rebuild_remedy(plan)}")
-        check_engine(trt, self._engine, plan, manifest)
-        self._captures = manifest.plan is not None and manifest.plan.flavour == "tensorrt"
-        self._context = self._new_context(trt)
-        if self._context is None:
-            raise EngineError(
-                f"{plan}: not enough GPU memory to run it ({self._logger.first()}): close other programs that use the "
-                "GPU, or export with a smaller --batch-max"
-            )
-        self._largest = (manifest.batch.max, manifest.frames.max, *self._rest(manifest.input.shape, 2))
-        self._taken = math.prod(self._largest)
-        self._given = self._taken * len(manifest.model.stems)
-        self._input, self._output = self._cuda.device_memory(self._taken), self._cuda.device_memory(self._given)
-        for name, address in ((manifest.input.name, self._input), (manifest.output.name, self._output)):
-            if not self._context.set_tensor_address(name, address):
-                raise EngineError(
-                    f"{plan}: cannot use its memory for {name} ({self._logger.first()}): {rebuild_remedy(plan)}"
-                )
-        self._free = [
-            _Slot(self._cuda.host_memory(self._taken), self._cuda.host_memory(self._given), self._cuda.event())
-            for _ in range(SLOTS)
-        ]
-        self._shape: tuple[int, ...] | None = None  # the context's current shape, once the network has run with it
-        self._graph: Any = None  # the network as a CUDA graph of that shape
-
-    def _new_context(self, trt: Any) -> Any:
-        if self._captures:
-            return self._engine.create_execution_context()
-        config = self._engine.create_runtime_config()
-        try:
-            config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        except AttributeError:
-            self.notes.append(f"TensorRT-RTX {trt.__version__} does not use CUDA graphs")
-        return self._engine.create_execution_context(config)
-
-    @staticmethod
-    def _rest(shape: list[int | str], first: int) -> tuple[int, ...]:
-        return tuple(int(size) for size in shape[first:])
 
     def submit(self, mixture: Float) -> _Submitted:
         """Enqueue [b, t, f, c, 2]; `result()` of the returned object waits for its stems. Raises EngineError."""
@@ -106,15 +65,28 @@ class TensorRtBackend:
         self._check(mixture)
         if not self._free:
             raise EngineError(f"{SLOTS} batches are pending: take a result before submitting another")
+        self._cuda.use()
         slot = self._free.pop()
-        self._logger.errors.clear()  # errors from here on belong to this batch
+        self._context.forget_errors()
         try:
             shape = mixture.shape
             out = (shape[0], len(self._manifest.model.stems), *shape[1:])
-            slot.mixture[: mixture.size] = mixture.reshape(-1)
-            self._cuda.to_device(self._input, slot.mixture, mixture.size)
-            self._execute(shape, out)
-            self._cuda.to_host(slot.stems, self._output, math.prod(out))
+            taken, given = FLOAT * mixture.size, FLOAT * math.prod(out)
+            is_new = shape != self._shape
+            try:
+                if is_new:
+                    self._take_shape(self._context, shape, out)
+                slot.reserve(taken, given)
+            except GpuMemoryError as error:
+                raise EngineError(
+                    f"{self._plan}: {FULL}: a batch of {shape[0]} with {shape[1]} frames does not fit into the "
+                    f"{self._cuda.free_memory() / 1e9:.2f} GB that are free: {MEMORY_REMEDY}"
+                ) from error
+            slot.mixture.floats(mixture.size)[:] = mixture.reshape(-1)
+            self._cuda.to_device(self._mixture, slot.mixture, taken)
+            self._execute(self._context, is_new)
+            self._shape = shape
+            self._cuda.to_host(slot.stems, self._stems, given)
             self._cuda.record(slot.done)
         except BaseException:
             self._free.append(slot)
@@ -136,55 +108,34 @@ class TensorRtBackend:
                 f"{frames.min} to {frames.max} frames, then {self._largest[2:]}"
             )
 
-    def _execute(self, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
-        """Enqueue the network: directly for the first batch of a shape, then as a CUDA graph."""
-        if shape != self._shape:
-            self._leave_shape()
-            self._set_shape(shape, out)
-            self._enqueue()
-            self._shape = shape
-            return
-        if self._captures and self._graph is None:
-            self._graph = self._captured()
-        if self._graph is None:
-            self._enqueue()
-        else:
-            self._cuda.launch(self._graph)
+    def _take_shape(self, context: PlanContext, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
+        """Prepare for another shape: wait for pending work, release the graph of the old shape, and take memory."""
+        self._leave_shape()
+        self._mixture.reserve(FLOAT * math.prod(shape))
+        self._stems.reserve(FLOAT * math.prod(out))
+        context.take_shape(shape, out, self._mixture, self._stems)
 
     def _leave_shape(self) -> None:
-        """Prepare the context for another shape: wait for pending work and release the graph of the old shape."""
         self._cuda.synchronize()
         self._shape = None
         if self._graph is not None:
             graph, self._graph = self._graph, None
             self._cuda.drop_graph(graph)
 
-    def _set_shape(self, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
-        names = self._manifest.input.name, self._manifest.output.name
-        try:
-            taken = self._context.set_input_shape(names[0], shape) and not self._context.infer_shapes()
-        except RuntimeError:
-            taken = False
-        if not taken:
-            raise EngineError(
-                f"{self._plan}: does not accept the shape {shape} ({self._logger.first()}): "
-                f"{rebuild_remedy(self._plan)}"
-            )
-        found = tuple(self._context.get_tensor_shape(names[1]))
-        if found != out:
-            raise EngineError(
-                f"{self._plan}: returns {found} for {shape}, expected {out}: {rebuild_remedy(self._plan)}"
-            )
+    def _execute(self, context: PlanContext, is_new: bool) -> None:
+        """Enqueue the network: directly for the first batch of a shape, then as a CUDA graph."""
+        if not is_new and self._captures and self._graph is None:
+            self._graph = self._captured(context)
+        if is_new or self._graph is None:
+            context.enqueue(int(self._cuda.stream))
+        else:
+            self._cuda.launch(self._graph)
 
-    def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(int(self._cuda.stream)):
-            raise EngineError(f"{self._plan}: failed to run ({self._logger.first()}): try a smaller --batch")
-
-    def _captured(self) -> Any:
+    def _captured(self, context: PlanContext) -> Any:
         """The network as a CUDA graph, or None and a note if it cannot be captured."""
         self._cuda.begin_capture()
         try:
-            self._enqueue()
+            context.enqueue(int(self._cuda.stream))
         except EngineError as error:
             failure: EngineError | None = error
         else:
@@ -196,6 +147,7 @@ class TensorRtBackend:
         if failure is not None:
             self.notes.append(f"no CUDA graph: {failure}")
             self._captures = False
+            context.forget_errors()
             return None
         return graph
 
@@ -203,8 +155,9 @@ class TensorRtBackend:
         if self._context is None:
             raise EngineError(f"{self._plan}: was closed before the result was taken")
         try:
+            self._cuda.use()
             self._cuda.wait(slot.done)
-            stems: Float = slot.stems[: math.prod(shape)].reshape(shape).copy()
+            stems: Float = slot.stems.floats(math.prod(shape)).reshape(shape).copy()
         finally:
             self._free.append(slot)
         return stems
@@ -214,12 +167,21 @@ class TensorRtBackend:
 
     def close(self) -> None:
         """Wait for pending work and release all memory. The backend cannot be used afterwards."""
+        context, self._context = self._context, None
+        self._free = []
         try:
-            self._cuda.close()
+            if context is not None:
+                with suppress(EngineError):  # after a fault on the GPU, which closing CUDA tells
+                    self._cuda.use()
+                    self._leave_shape()
+                context.close()
         finally:
-            self._free = []
-            self._graph = None
-            self._context = self._engine = self._runtime = None
+            self._cuda.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_cuda"):
+            with suppress(Exception):
+                self.close()
 
     def __enter__(self) -> TensorRtBackend:
         return self
@@ -229,10 +191,15 @@ class TensorRtBackend:
 
 
 class _Slot:
-    """Host memory of one pending batch, and the event that marks its end."""
+    """Page-locked memory of one pending batch, and the event that marks its end."""
 
-    def __init__(self, mixture: Float, stems: Float, done: Any) -> None:
-        self.mixture, self.stems, self.done = mixture, stems, done
+    def __init__(self, cuda: Cuda) -> None:
+        self.mixture, self.stems = Memory(cuda, pinned=True), Memory(cuda, pinned=True)
+        self.done = cuda.event()
+
+    def reserve(self, taken: int, given: int) -> None:
+        self.mixture.reserve(taken)
+        self.stems.reserve(given)
 
 
 class _Submitted:

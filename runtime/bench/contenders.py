@@ -95,7 +95,7 @@ class EngineContender:
     optional: bool = False
 
     def open(self) -> EngineSession:
-        manifest = read_manifest(self.path)
+        manifest = read_manifest(self.path, to_open=True)
         return EngineSession(open_backend(self.path, manifest, self.threads, self.device), manifest, self.folder)
 
 

@@ -79,10 +79,11 @@ def _versions() -> dict[str, str]:
 
 
 def gpu_memory_used() -> int | None:
-    """Bytes in use on the default GPU, by all processes; None if nvidia-smi cannot tell."""
-    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0"
-    text = _output("nvidia-smi", "-i", device, "--query-gpu=memory.used", "--format=csv,noheader,nounits")
-    return int(text) << 20 if text.isdigit() else None
+    """Bytes in use on the GPUs that CUDA may use, by all processes; None if nvidia-smi cannot tell."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    which = ["-i", visible] if visible else []
+    lines = _output("nvidia-smi", *which, "--query-gpu=memory.used", "--format=csv,noheader,nounits").split()
+    return sum(int(line) << 20 for line in lines) if lines and all(line.isdigit() for line in lines) else None
 
 
 def _output(command: str, *args: str) -> str:

@@ -34,12 +34,15 @@ def is_rtx_plan(start: bytes) -> bool:
 def read_plan_header(plan: Path) -> PlanHeader:
     """The header of the TensorRT-RTX plan in file `plan`. Raises EngineError unless it is one of its whole length."""
     with plan.open("rb") as file:
-        start = file.read(LENGTH)
+        return header_of(plan, file.read(LENGTH), plan.stat().st_size)
+
+
+def header_of(plan: Path, start: bytes, found: int) -> PlanHeader:
+    """The header of `plan`, a file of `found` bytes that begins with `start`. Raises EngineError as above."""
     if not is_rtx_plan(start) or len(start) < LENGTH:
         raise EngineError(f"{plan}: not a TensorRT-RTX plan, or it was changed")
     (size,) = struct.unpack_from("<Q", start, 16)
     (mask,) = struct.unpack_from("<I", start, 32)
-    found = plan.stat().st_size
     if size != found:
         raise EngineError(f"{plan}: has {found} bytes, its header says {size}: it was cut short or changed")
     unknown = mask >> len(CAPABILITIES)

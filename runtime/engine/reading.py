@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from runtime.engine.content import EXPECTED, is_onnx, mismatch, onnx_metadata, what_instead
@@ -16,8 +17,11 @@ def manifest_path(engine: Path) -> Path:
     return engine.with_suffix(".json")
 
 
-def read_manifest(engine: Path) -> Manifest:
-    """The manifest beside `engine`, checked to describe exactly this file. Raises ManifestError."""
+def read_manifest(engine: Path, to_open: bool = False) -> Manifest:
+    """The manifest beside `engine`, checked to describe exactly this file. Raises ManifestError.
+
+    With `to_open`, the content of a plan is not checked, since `open_backend` reads and checks it.
+    """
     if not engine.is_file():
         found = "does not exist" if not engine.exists() else "is a folder" if engine.is_dir() else "is not a file"
         graph = engine.with_name(f"{engine.name}.onnx")
@@ -31,13 +35,30 @@ def read_manifest(engine: Path) -> Manifest:
     if described is None:
         _require_engine(engine)
         raise ManifestError(f"{path}: does not describe a {engine.suffix} file: {_remedy(is_plan, engine)}")
-    if engine.stat().st_size != described.bytes or described.sha256 != sha256_of(engine):
-        _require_engine(engine)
-        reason = mismatch(engine, path.name, described.bytes, METADATA_KEY, manifest.inside_onnx())
-        raise ManifestError(f"{engine}: {reason}: copy the right files again, or {_remedy(is_plan, engine)}")
+    if engine.stat().st_size != described.bytes or not ((is_plan and to_open) or described.sha256 == sha256_of(engine)):
+        raise _mismatch(engine, described, manifest)
     if manifest.onnx_data is not None and not is_plan:
         _require_data(engine, manifest.onnx_data)
     return manifest
+
+
+def read_plan(plan: Path, manifest: Manifest) -> bytes:
+    """The content of `plan`, checked to be what its manifest describes. Raises ManifestError."""
+    if manifest.plan is None or manifest.plan.file is None:
+        raise ManifestError(f"{plan}: its manifest does not describe a plan: {rebuild_remedy(plan)}")
+    content = plan.read_bytes()
+    described = manifest.plan.file
+    if len(content) != described.bytes or described.sha256 != hashlib.sha256(content).hexdigest():
+        raise _mismatch(plan, described, manifest)
+    return content
+
+
+def _mismatch(engine: Path, described: EngineFile, manifest: Manifest) -> ManifestError:
+    """The error for a file that is not the one described."""
+    _require_engine(engine)
+    reason = mismatch(engine, manifest_path(engine).name, described.bytes, METADATA_KEY, manifest.inside_onnx())
+    remedy = _remedy(engine.suffix.lower() == ".plan", engine)
+    return ManifestError(f"{engine}: {reason}: copy the right files again, or {remedy}")
 
 
 def _require_data(engine: Path, described: EngineFile) -> None:

@@ -278,10 +278,12 @@ def test_a_builder_that_fails_says_why(built, tmp_path, monkeypatch):
 def test_a_plan_for_another_gpu_is_shown_without_its_layers(copy, monkeypatch):
     from runtime.backends import plan_checks
 
-    monkeypatch.setattr(plan_checks, "find_gpu", lambda: (H200, ""))
+    monkeypatch.setattr(plan_checks, "find_gpu", lambda index: (H200, ""))
     text = inspect_engine(copy)
     assert "layers not shown: " in text and "this GPU, NVIDIA H200, has 9.0" in text
-    monkeypatch.setattr(plan_checks, "find_gpu", lambda: (RTX_4090, ""))  # there is none: the plan cannot be opened
+    monkeypatch.setattr(
+        plan_checks, "find_gpu", lambda index: (RTX_4090, "")
+    )  # there is none: the plan cannot be opened
     assert "layers not shown: " in inspect_engine(copy)
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import gc
+import re
+import threading
 
 import numpy as np
 import pytest
 from cuda_double import CudaDouble, cudaError_t
 from plan_double import VERSION, make
-from tensorrt_double import CudaGraphStrategy
+from tensorrt_double import (
+    CudaGraphStrategy,
+    DynamicShapesKernelSpecializationStrategy,
+    ICudaEngine,
+    ILogger,
+    RtxRuntimeConfig,
+)
 
 from runtime import EngineError, NumericsError, open_separator
 from runtime.engine.manifest import Range
@@ -27,15 +35,56 @@ def test_runs_chunk_after_chunk_and_gives_everything_back(setup):
     backend.close()  # twice does no harm
 
 
-def test_memory_is_taken_once(setup):
+def sizes(cuda):
+    """Bytes of the device's memory, largest first."""
+    return sorted((memory.nbytes for memory in cuda._device.values()), reverse=True)
+
+
+def test_memory_is_that_of_the_largest_shape_so_far(setup):
     with setup.open() as backend:
-        backend.run(setup.mixture(8))
-        before = setup.cuda.leaks()
-        for batch in (1, 8, 5):
-            backend.run(setup.mixture(batch))
-        kinds = [each for each in setup.cuda.leaks() if "graph" not in each]
-        assert kinds == [each for each in before if "graph" not in each]
-        assert sum(each.startswith("device") for each in kinds) == 2
+        assert sizes(setup.cuda) == [] and setup.cuda._host == {}
+        item = 4 * setup.mixture().size
+        taken = []
+        for batch in (2, 1, 2, 5, 3):
+            mixture = setup.mixture(batch)
+            np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+            taken.append(sizes(setup.cuda))
+        small, large = [2 * item, 2 * item, 2 * 4096], [5 * item, 5 * item, 5 * 4096]
+        assert taken == [small, small, small, large, large]
+        assert len(setup.cuda._host) == 2 * 1  # one batch at a time needs one slot
+        first, second = backend.submit(setup.mixture(2)), backend.submit(setup.mixture(2))
+        assert len(setup.cuda._host) == 2 * 2
+        first.result(), second.result()
+    assert setup.cuda.leaks() == []
+
+
+def test_a_slot_grows_while_the_other_one_is_on_its_way(setup):
+    with setup.open() as backend:
+        for batch in (1, 1):  # both slots
+            one, two = backend.submit(setup.mixture(batch)), backend.submit(setup.mixture(batch, seed=1))
+            one.result(), two.result()
+        first, second = setup.mixture(3, seed=2), setup.mixture(3, seed=3)
+        one, two = backend.submit(first), backend.submit(second)
+        np.testing.assert_array_equal(one.result(), 0.5 * first[:, None])
+        np.testing.assert_array_equal(two.result(), 0.5 * second[:, None])
+    assert setup.cuda.leaks() == []
+
+
+def test_full_memory_is_one_line_and_a_smaller_batch_still_runs(setup):
+    setup.cuda._memory = 3 * 4 * setup.mixture().size
+    with setup.open() as backend:
+        backend.run(setup.mixture(1))
+        with pytest.raises(EngineError) as raised:
+            backend.run(setup.mixture(8))
+        assert re.fullmatch(
+            r".*/x\.plan: GPU memory is full: a batch of 8 with 11 frames does not fit into the 0\.\d\d GB that are "
+            "free: "
+            "use a smaller --batch, close other programs that use the GPU, or export with a smaller --batch-max",
+            str(raised.value),
+        )
+        mixture = setup.mixture(1)
+        np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+    assert setup.cuda.leaks() == []
 
 
 def test_two_chunks_are_under_way_at_a_time(setup):
@@ -69,16 +118,45 @@ def test_full_tensorrt_replays_a_graph_and_rtx_keeps_its_own(setup):
         assert runs == ["execute_async_v3", "execute_async_v3", *["cudaGraphLaunch"] * 3]
     else:
         assert runs == ["execute_async_v3"] * 4
-        (config,) = setup.double.engines[0]._configs
-        assert config.cuda_graph_strategy is CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        settings = setup.double.engines[0].settings
+        assert settings["cuda_graph_strategy"] is CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        name = "dynamic_shapes_kernel_specialization_strategy"
+        assert settings[name] is DynamicShapesKernelSpecializationStrategy.EAGER
 
 
-def test_a_release_of_rtx_without_graphs_is_noted(rtx):
-    del rtx.double.CudaGraphStrategy
+def test_what_a_release_of_rtx_lacks_is_noted(rtx):
+    del rtx.double.CudaGraphStrategy, rtx.double.DynamicShapesKernelSpecializationStrategy
+    rtx.monkeypatch.delattr(RtxRuntimeConfig, "create_runtime_cache")
     with rtx.open() as backend:
-        assert backend.notes == [f"TensorRT-RTX {VERSION} does not use CUDA graphs"]
+        assert backend.notes == [
+            f"TensorRT-RTX {VERSION} does not use CUDA graphs",
+            f"TensorRT-RTX {VERSION} compiles the kernels of a shape while it runs: the first batches are slower",
+            f"TensorRT-RTX {VERSION} keeps no kernels: it compiles them at every start",
+        ]
         mixture = rtx.mixture()
         np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+
+
+def test_tensorrt_10_9_has_no_runtime_configuration(tmp_path, monkeypatch):
+    setup = make("tensorrt", tmp_path, monkeypatch)
+    monkeypatch.delattr(ICudaEngine, "create_runtime_config")
+    with setup.open() as backend:  # its memory is taken by the shape as well: the double insists
+        mixture = setup.mixture(2)
+        np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+
+
+def test_warnings_about_another_gpu_are_notes(tmp_path, monkeypatch):
+    setup = make("tensorrt", tmp_path, monkeypatch)
+    warning = "Using an engine plan file across different models of devices is not recommended."
+
+    def warned(engine):
+        for each in (warning, "CUDA lazy loading is not enabled."):
+            engine._logger.log(ILogger.Severity.WARNING, each)
+        return engine
+
+    setup.install(change=warned)
+    with setup.open() as backend:
+        assert backend.notes == [f"TensorRT: {warning}"]
 
 
 def test_a_graph_is_of_the_shape_its_context_has(tmp_path, monkeypatch):
@@ -98,6 +176,7 @@ def test_a_graph_that_cannot_be_captured_is_noted_and_done_without(tmp_path, mon
         for seed in range(4):
             mixture = setup.mixture(seed=seed)
             np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+        assert backend._context.reason() == " (no reason given)"
         assert backend.notes == [
             "no CUDA graph: CUDA: cudaStreamEndCapture failed with cudaErrorStreamCaptureUnsupported"
         ]
@@ -144,11 +223,11 @@ def test_nan_is_never_silence_and_leaves_nothing_under_way(setup):
 
 def test_a_run_that_fails_says_why_and_can_be_followed_by_another(setup):
     with setup.open() as backend:
-        setup.install()
-        engine = backend._engine
+        (engine,) = setup.double.engines
+        said = r"" if setup.manifest.plan.flavour == "tensorrt-rtx" else r" \(execution failed\)"
         engine._fails = True
         for _ in range(3):
-            with pytest.raises(EngineError, match=r"x\.plan: failed to run \(execution failed\)"):
+            with pytest.raises(EngineError, match=rf"x\.plan: failed to run{said}: try a smaller --batch"):
                 backend.run(setup.mixture())
         engine._fails = False
         mixture = setup.mixture(3)
@@ -201,3 +280,27 @@ def test_a_backend_that_is_dropped_gives_everything_back(setup):
     setup.open().run(setup.mixture())
     gc.collect()
     assert setup.cuda.leaks() == []
+
+
+def test_every_thread_uses_the_gpu_of_the_backend(setup):
+    """CUDA's current GPU belongs to each thread, and is GPU 0 at first. The double sees a stream of another one."""
+    setup.cuda = CudaDouble("NVIDIA Other", "7.5", others=[("NVIDIA Double", "8.9")])
+    setup.install()
+    backend = setup.open(1)
+    assert backend.name.endswith(", NVIDIA Double")
+    mixture, done = setup.mixture(), []
+
+    def work(step):
+        setup.cuda._current.gpu = 0
+        done.append(step())
+
+    for step in (
+        lambda: np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None]),
+        lambda: done.append(backend.submit(mixture)),
+        lambda: done[1].result(),
+        backend.close,
+    ):
+        thread = threading.Thread(target=work, args=(step,))
+        thread.start()
+        thread.join()
+    assert len(done) == 5 and setup.cuda.leaks() == []

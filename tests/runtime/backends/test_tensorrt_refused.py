@@ -59,14 +59,12 @@ def test_targets_the_header_does_not_name_are_refused(rtx):
     ("gpu", "capability", "option"),
     [("NVIDIA H200", "9.0", " --trt tensorrt"), ("NVIDIA A100", "8.0", " --compute-capability 8.0")],
 )
-def test_another_gpu_is_refused(setup, gpu, capability, option):
-    setup.cuda = CudaDouble(gpu, capability)
-    setup.install()
-    if setup.manifest.plan.flavour == "tensorrt":  # which builds for the GPU it runs on
-        option = ""
+def test_another_gpu_is_refused(rtx, gpu, capability, option):
+    rtx.cuda = CudaDouble(gpu, capability)
+    rtx.install()
     message = rf"8\.9, 12\.0, but this GPU, {gpu}, has {capability}: bsm-export --rebuild .*/x{option} builds it again"
     with pytest.raises(EngineError, match=message):
-        open_separator(setup.plan)
+        open_separator(rtx.plan)
 
 
 def test_another_version_is_refused(setup):
@@ -172,15 +170,37 @@ def test_an_engine_that_is_not_its_manifest_s_is_refused(setup, change, message)
     assert setup.cuda.leaks() == []
 
 
-def test_too_little_memory_is_one_line(setup):
-    setup.cuda._memory = 1000
+def out_of_memory(engine):
+    engine.is_out_of_memory = True
+    return engine
+
+
+def test_too_little_memory_to_open_is_one_line(setup):
+    said = "" if setup.manifest.plan.flavour == "tensorrt-rtx" else r" \(out of memory\)"
+    setup.install(change=out_of_memory)
     with pytest.raises(
-        EngineError, match="cudaMalloc failed with cudaErrorMemoryAllocation: GPU memory is full: close"
+        EngineError, match=rf"x\.plan: cannot be made ready{said}; GPU memory may be full: use a smaller --batch, close"
     ):
         setup.open()
     assert setup.cuda.leaks() == []
-    setup.cuda._memory = 0
-    with pytest.raises(EngineError, match=r"not enough GPU memory to run it \(out of memory\): close"):
+
+
+def test_an_engine_of_one_batch_size_may_tell_that_size(tmp_path, monkeypatch):
+    setup = make("tensorrt", tmp_path, monkeypatch)
+    setup.manifest = replace(setup.manifest, batch=Range(1, 1, 1))
+    setup.write()
+
+    def fixed(engine):
+        engine._shapes = {name: (1, *shape[1:]) for name, shape in engine._shapes.items()}
+        return engine
+
+    for change in (None, fixed):
+        setup.install(change=change)
+        setup.open().close()
+    setup.manifest = replace(setup.manifest, batch=Range(1, 1, 2))
+    setup.write()
+    setup.install(change=fixed)
+    with pytest.raises(EngineError, match=r"mixture is FLOAT \(1, 11, .*, but its manifest says FLOAT \(-1, 11"):
         setup.open()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from scripted import WORK, InProcess, Scripted, bench_of, outcome, products
 
+from runtime.bench import machine as machine_module
 from runtime.bench import measure as measure_module
 from runtime.bench.contenders import Work, engine_name
 from runtime.bench.machine import describe_machine
@@ -83,6 +84,19 @@ def test_products_are_those_of_the_cpu(started):
     on_gpu = Scripted("x.onnx", (1.0, 1.0), executor="onnxruntime 1.32.0, CUDA")
     (done,) = measure([Entry(on_gpu, "engine", "fp32", Scripted("products"))], rounds=1, warmup=1, **how)
     assert done.products == "only possible on the CPU"
+
+
+def test_gpu_memory_is_that_of_all_visible_gpus(monkeypatch):
+    def used(said):
+        monkeypatch.setattr(machine_module, "_output", lambda command, *args: calls.append(args[:-2]) or said)
+        return machine_module.gpu_memory_used()
+
+    calls = []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert used("100\n23") == 123 << 20
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert [used(said) for said in ("7", "[N/A]", "")] == [7 << 20, None, None]
+    assert calls == [(), *[("-i", "1")] * 3]
 
 
 def test_gpu_memory_is_what_opening_and_the_first_run_take(started, monkeypatch):

@@ -1,13 +1,14 @@
-"""The two packages of TensorRT: which is loaded, what is said where it cannot be, and what its logger keeps."""
+"""The packages of TensorRT: which is loaded, what is said where it cannot be, and what its logger keeps."""
 
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 import pytest
 import tensorrt_rtx
 
-from runtime.engine.flavours import PACKAGES, bindings, quiet_logger
+from runtime.engine.flavours import PACKAGES, bindings, native_logger, quiet_logger, runtime_bindings
 from runtime.engine.manifest import FLAVOURS
 from runtime.errors import EngineError
 
@@ -49,4 +50,26 @@ def test_the_logger_keeps_errors_and_prints_nothing(capfd):
     logger.log(severity.INTERNAL_ERROR, "what followed")
     assert logger.first() == "the cause"
     assert logger.errors == ["the cause\nin two lines", "what followed"]
+    assert logger.warnings == ["a warning"] and logger.about_gpus() == []
+    logger.log(severity.WARNING, "Using an engine plan file across different models of devices\nmore")
+    assert logger.about_gpus() == ["TensorRT: Using an engine plan file across different models of devices"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_logger_for_running_plans_is_not_one_in_python(capfd):
+    logger = native_logger(tensorrt_rtx)
+    assert type(logger) is tensorrt_rtx.Logger
+    logger.log(tensorrt_rtx.ILogger.Severity.ERROR, "an error")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_lean_runtime_is_only_for_version_compatible_plans(monkeypatch):
+    lean = ModuleType("tensorrt_lean")
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_lean", lean)
+    assert runtime_bindings("tensorrt", version_compatible=True) is lean
+    with pytest.raises(EngineError, match=r"^tensorrt cannot be loaded .*'bsmamba2\[tensorrt\]'$"):
+        runtime_bindings("tensorrt", version_compatible=False)
+    full = ModuleType("tensorrt")
+    monkeypatch.setitem(sys.modules, "tensorrt", full)
+    assert runtime_bindings("tensorrt", version_compatible=True) is full
