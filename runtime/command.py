@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from runtime.backends import DEVICES
+from runtime.backends.device import METAVAR
 from runtime.errors import SeparationError
 from runtime.printable import printable
 from runtime.streams import make_streams_lasting
@@ -36,7 +36,8 @@ Version = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.", show_default="one per core")]
 Device = Annotated[
-    str, typer.Option(metavar="|".join(DEVICES), help="Device; auto: CUDA if it works, otherwise the CPU.")
+    str,
+    typer.Option(metavar=METAVAR, help="Device; auto: CUDA if it works, otherwise the CPU; cuda:1: the second GPU."),
 ]
 Config = Annotated[Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the results as JSON.")]

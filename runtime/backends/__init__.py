@@ -8,13 +8,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.backends.device import parse_device
 from runtime.engine.content import EXPECTED
 from runtime.engine.manifest import Manifest
 from runtime.errors import EngineError, OptionError
 
 Float = NDArray[np.float32]
-
-DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 
 
 class Pending(Protocol):
@@ -65,26 +64,28 @@ class Done:
 
 
 def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: str = "auto") -> Backend:
-    """The backend for the engine's format, which its suffix tells, on one of `DEVICES`.
+    """The backend for the engine's format, which its suffix tells, on `device` (see `parse_device`).
 
     A plan always runs in TensorRT, with "cuda" as with "tensorrt". An ONNX file with "tensorrt" runs in the TensorRT
-    provider of ONNX Runtime. Raises EngineError if engine and manifest do not match or the device cannot be used.
+    provider of ONNX Runtime. Raises EngineError if engine and manifest do not match or the device cannot be used,
+    OptionError if there is no such device.
     """
-    if device not in DEVICES:
-        raise OptionError(f"--device {device}: must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
+    where = parse_device(device)
     suffix = engine.suffix.lower()
-    if threads is not None and (device in ("cuda", "tensorrt") or suffix == ".plan"):
+    if threads is not None and (where.kind in ("cuda", "tensorrt") or suffix == ".plan"):
         raise OptionError(f"--threads {threads}: the engine runs on a GPU, and these are CPU threads: leave it out")
     if suffix == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 
+        if where.index:
+            raise OptionError(f"--device {device}: an ONNX engine runs on GPU 0: use --device {where.kind}")
         backend = OnnxRuntimeBackend(
-            engine, threads, device, lean=manifest.target == "gpu", precision=manifest.precision
+            engine, threads, where.kind, lean=manifest.target == "gpu", precision=manifest.precision
         )
         backend.require(manifest.input, manifest.output, manifest.inside_onnx(), manifest.probes)
         return backend
     if suffix == ".plan":
-        if device == "cpu":
+        if where.kind == "cpu":
             from runtime.backends.plan_checks import what_runs_without_gpu
 
             remedy = what_runs_without_gpu(engine, manifest)

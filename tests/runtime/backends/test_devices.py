@@ -9,6 +9,7 @@ from halving import halving_engine
 
 from runtime import EngineError, OptionError, open_separator
 from runtime.backends import onnxruntime as module
+from runtime.backends.device import Device, parse_device
 from runtime.backends.onnxruntime import CPU, OnnxRuntimeBackend
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -78,10 +79,26 @@ def test_a_gpu_asked_for_is_never_replaced(onnxruntime, device, provider):
 
 
 def test_impossible_devices_are_refused(onnxruntime):
-    with pytest.raises(OptionError, match="^--device tpu: must be auto, cpu, cuda or tensorrt$"):
+    with pytest.raises(
+        OptionError, match="^--device tpu: must be auto, cpu, cuda or tensorrt, or name a GPU, as in cuda:1$"
+    ):
         open_separator(onnxruntime.engine, device="tpu")
     with pytest.raises(OptionError, match="--threads 2: the engine runs on a GPU"):
         open_separator(onnxruntime.engine, device="cuda", threads=2)
+
+
+def test_a_gpu_may_be_named_by_its_number():
+    assert [str(parse_device(text)) for text in ("auto", "cpu", "cuda", "tensorrt")] == [
+        "auto",
+        "cpu",
+        "cuda",
+        "tensorrt",
+    ]
+    assert parse_device("cuda:0") == Device("cuda", 0) == parse_device("cuda")
+    assert parse_device("tensorrt:12") == Device("tensorrt", 12)
+    for text in ("cuda:", "cuda:-1", "cuda:1.0", "cuda: 1", "CUDA", "cpu:1", "auto:1", "cuda:1000", "cuda:\u0661", ""):
+        with pytest.raises(OptionError, match=f"^--device {text}: must be "):
+            parse_device(text)
 
 
 def test_bfloat16_is_refused_on_the_cpu(onnxruntime):
