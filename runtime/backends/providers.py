@@ -36,17 +36,13 @@ class Provider:
     behind: dict[str, dict[str, str]] = field(default_factory=dict)  # runs the nodes it does not take, with settings
     notes: tuple[str, ...] = ()  # messages for the user
 
-    @property
-    def label(self) -> str:
-        return self.name.removesuffix("ExecutionProvider")
-
 
 def gpu_provider(device: Device, manifest: Manifest) -> Provider:
     """The provider for `device`, "cuda" or "tensorrt". Raises EngineError if there is none."""
     if device.kind == "tensorrt":
         return _tensorrt(device, manifest)
     if CUDA not in ort.get_available_providers():
-        raise EngineError(f"--device {device}: this ONNX Runtime has no {CUDA}: {REINSTALL}; or use --device cpu")
+        raise EngineError(f"--device {device}: this ONNX Runtime has no {CUDA}: {REINSTALL}, or use --device cpu")
     return Provider(CUDA, _cuda_settings(device.index))
 
 
@@ -70,7 +66,7 @@ def _tensorrt(device: Device, manifest: Manifest) -> Provider:
         raise EngineError(
             f"--device {device}: neither NVIDIA's TensorRT-RTX plugin nor {TENSORRT} is installed: pip install "
             f"'onnxruntime>=1.24' {PACKAGE} (GeForce RTX 30 and later); on other GPUs {REINSTALL} "
-            f"'{tensorrt_package()}'; or use --device cpu"
+            f"'{tensorrt_package()}', or use --device cpu"
         )
     version = ""
     with suppress(Exception):  # this import loads TensorRT's libraries, so that ONNX Runtime finds them

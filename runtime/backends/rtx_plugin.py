@@ -30,7 +30,7 @@ def find_plugin(device: Device) -> Plugin | None:
     if not hasattr(ort, "register_execution_provider_library"):
         raise EngineError(
             f"--device {device}: onnxruntime {ort.__version__} is too old for {PACKAGE}: "
-            "pip install 'onnxruntime>=1.24'; or use --device cpu"
+            "pip install 'onnxruntime>=1.24', or use --device cpu"
         )
     try:
         module: Any = importlib.import_module(MODULE)
@@ -42,13 +42,13 @@ def find_plugin(device: Device) -> Plugin | None:
     if not gpus:
         raise EngineError(
             f"--device {device}: {PACKAGE} finds no GPU that it supports (compute capability 8.6, 8.9, 12.0 and "
-            f"later; its driver for CUDA 13): update the driver, or install {PACKAGE}-cu12; or use --device cuda"
+            f"later): update NVIDIA's driver to one for CUDA 13, or install {PACKAGE}-cu12, or use --device cuda"
         )
     for gpu in gpus:
         if gpu.ep_options.get("device_id") == str(device.index):
             return Plugin(name, str(module.__version__), gpu)
     numbers = ", ".join(str(gpu.ep_options.get("device_id")) for gpu in gpus)
-    raise EngineError(f"--device {device}: there is no such GPU, {PACKAGE} supports: {numbers}")
+    raise EngineError(f"--device {device}: {PACKAGE} can use these GPUs: {numbers}: give the number of one of them")
 
 
 def _gpus(name: str) -> list[Any]:
@@ -70,4 +70,4 @@ def _cannot_be_loaded(device: Device, error: Exception) -> str:
     remedy = f"pip install --force-reinstall {PACKAGE}"
     if any(library in reason for library in DRIVERS):
         remedy = "install NVIDIA's driver"
-    return f"--device {device}: {PACKAGE} cannot be loaded ({reason}): {remedy}; or use --device cpu"
+    return f"--device {device}: {PACKAGE} cannot be loaded ({reason}): {remedy}, or use --device cpu"

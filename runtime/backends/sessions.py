@@ -46,7 +46,7 @@ def open_on_gpu(
         session = _start(engine, options, providers, said)
     except Exception as error:
         raise EngineError(
-            f"{engine}: {provider.label} cannot run it ({_printed(said) or first_line(error)}): use --device cpu, or "
+            f"{engine}: {provider.name} cannot run it ({_printed(said) or first_line(error)}): use --device cpu, or "
             "build a TensorRT plan with bsm-export --rebuild"
         ) from error
     finally:
@@ -119,13 +119,13 @@ def _elsewhere(engine: Path, session: ort.InferenceSession, provider: Provider) 
     total, taken = nodes.total(), nodes.pop(provider.name, 0)
     if total and not taken:
         raise EngineError(
-            f"{engine}: {provider.label} takes none of its {total} nodes, so all would run on the CPU: "
+            f"{engine}: {provider.name} takes none of its {total} nodes, so all would run on the CPU: "
             "use --device cpu, or build a TensorRT plan with bsm-export --rebuild"
         )
     if total - taken <= (SHAPES * total if provider.name == CUDA else 0):
         return []
-    others = " and ".join(f"{count} in {name.removesuffix('ExecutionProvider')}" for name, count in nodes.items())
+    others = " and ".join(f"{count} in {name}" for name, count in nodes.items())
     return [
-        f"{total - taken} of {total} nodes do not run in {provider.label} but {others}, which is slower: "
-        "bsm-export --trt builds a plan, which runs as a whole"
+        f"{total - taken} of {total} nodes do not run in {provider.name} but {others}, which is slower: "
+        "a plan, from bsm-export --trt, runs as a whole in TensorRT"
     ]
