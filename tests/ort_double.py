@@ -45,13 +45,15 @@ def make(monkeypatch: Any) -> Double:
     real_session, real_value = ort.InferenceSession, ort.OrtValue.ortvalue_from_shape_and_type
 
     class Session:
-        def __init__(self, path, sess_options=None, providers=None, provider_options=None) -> None:
+        def __init__(self, path, sess_options=None, providers=None, provider_options=None, enable_fallback=1):
             if providers is None:  # those of the options
                 gpu, settings = double.chosen
                 providers, provider_options = [gpu.ep_name], [settings]
             double.opened.append(dict(zip(providers, provider_options, strict=True)))
             double.options.append(sess_options)
             if providers[0] not in double.start:
+                if not enable_fallback:
+                    raise RuntimeError(double.printed)
                 print(double.printed)
             self._providers = [each for each in (*providers, CPU) if each in double.start]
             self._real = real_session(path, sess_options, providers=[CPU])

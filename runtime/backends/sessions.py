@@ -33,16 +33,15 @@ def open_on_gpu(
 ) -> tuple[ort.InferenceSession, list[str]]:
     """A session that runs `engine` on `provider`, and messages for the user. Raises EngineError."""
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    providers = {provider.name: provider.settings} | provider.behind
-    if provider.gpu is not None:
-        options.add_provider_for_devices([provider.gpu], provider.settings)
-        providers = {}
+    providers = {} if provider.gpu is not None else {provider.name: provider.settings} | provider.behind
     said = io.StringIO()
     ort.set_default_logger_severity(4)  # it would write on stderr which libraries are missing
     try:
         if hasattr(ort, "preload_dlls"):
             with redirect_stdout(io.StringIO()):
                 ort.preload_dlls()  # finds CUDA and cuDNN installed by pip
+        if provider.gpu is not None:
+            options.add_provider_for_devices([provider.gpu], provider.settings)
         session = _start(engine, options, providers, said)
     except Exception as error:
         raise EngineError(
@@ -61,9 +60,12 @@ def open_on_gpu(
 def _start(
     engine: Path, options: ort.SessionOptions, providers: dict[str, dict[str, str]], said: io.StringIO
 ) -> ort.InferenceSession:
-    """A session with `providers`, best first (none: those of `options`); what ONNX Runtime prints goes to `said`."""
+    """A session with `providers`, best first (none: that of `options`); what ONNX Runtime prints goes to `said`."""
     with redirect_stdout(said):  # the reason, if a GPU does not start and it goes on with the CPU
-        session = ort.InferenceSession(engine, options, list(providers) or None, list(providers.values()) or None)
+        if providers:
+            session = ort.InferenceSession(engine, options, list(providers), list(providers.values()))
+        else:
+            session = ort.InferenceSession(engine, options, enable_fallback=0)
     session.disable_fallback()  # otherwise a run that fails on the GPU continues on the CPU
     return session
 

@@ -20,6 +20,7 @@ from songs import song
 from runtime import cli
 from runtime.backends import sessions
 from runtime.backends.onnxruntime import session_options
+from runtime.backends.providers import Provider
 from runtime.command import exit_code
 from runtime.engine.manifest import METADATA_KEY, Manifest, sha256_of
 
@@ -72,6 +73,10 @@ REFUSED = {
     "plugin, no driver": ("tensorrt", {"plugin": True, "refusal": NOT_LOADED}),
     "plugin, no GPU for it": ("tensorrt", {"plugin": True}),
     "plugin, no such GPU": ("tensorrt:7", {"plugin": True, "gpus": ["0", "1"]}),
+    "plugin, no engine built": (
+        "tensorrt",
+        {"plugin": True, "gpus": ["0"], "printed": "[NvTensorRTRTX EP] failed to build engine"},
+    ),
     "plugin, old onnxruntime": ("tensorrt", {"plugin": True, "too_old": True}),
 }
 
@@ -160,7 +165,7 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
 def test_the_double_is_called_as_the_real_module_is():
     """The double takes what the real functions take."""
     inspect.signature(ort.InferenceSession).bind("x.onnx", session_options(1), [CUDA], [{}])
-    inspect.signature(ort.InferenceSession).bind("x.onnx", session_options(1), None, None)
+    inspect.signature(ort.InferenceSession).bind("x.onnx", session_options(1), enable_fallback=0)
     inspect.signature(ort.InferenceSession.run_with_iobinding).bind(None, None)
     inspect.signature(ort.OrtValue.ortvalue_from_shape_and_type).bind((1, 2), np.float32, "cuda", 1)
     inspect.signature(ort.OrtValue.update_inplace).bind(None, np.zeros(1))
@@ -170,12 +175,15 @@ def test_the_double_is_called_as_the_real_module_is():
 
 
 @pytest.mark.skipif(not hasattr(ort, "get_ep_devices"), reason="this ONNX Runtime takes no plugins")
-def test_the_real_module_takes_plugins_as_the_double_does(tmp_path):
+def test_the_real_module_takes_plugins_as_the_double_does(engine, tmp_path):
     assert "(arg0: str, arg1: str)" in ort.register_execution_provider_library.__doc__
     taken = ort.SessionOptions.add_provider_for_devices.__doc__
     assert "Sequence[onnxruntime.capi.onnxruntime_pybind11_state.OrtEpDevice]" in taken and "Mapping[str, str]" in taken
     assert hasattr(ort.OrtEpDevice, "ep_name") and hasattr(ort.OrtEpDevice, "ep_options")
     assert {each.ep_name for each in ort.get_ep_devices()} >= {CPU}
+    (cpu,) = (each for each in ort.get_ep_devices() if each.ep_name == CPU)
+    session, notes = sessions.open_on_gpu(engine, session_options(1), Provider(CPU, {}, gpu=cpu))
+    assert session.get_providers() == [CPU] and notes == []  # the provider of its options
     with pytest.raises(Exception, match="Failed to load library .*plugin.so with error: "):
         ort.register_execution_provider_library("double", str(tmp_path / "plugin.so"))
 
