@@ -77,11 +77,7 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
     if suffix == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 
-        if where.index:
-            raise OptionError(f"--device {device}: an ONNX engine runs on GPU 0: use --device {where.kind}")
-        backend = OnnxRuntimeBackend(
-            engine, threads, where.kind, lean=manifest.target == "gpu", precision=manifest.precision
-        )
+        backend = OnnxRuntimeBackend(engine, threads, where, lean=manifest.target == "gpu", manifest=manifest)
         backend.require(manifest.input, manifest.output, manifest.inside_onnx(), manifest.probes)
         return backend
     if suffix == ".plan":

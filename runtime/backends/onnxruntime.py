@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import Done
+from runtime.backends.device import Device
+from runtime.backends.gpu_memory import GpuMemory
+from runtime.backends.ort import ort
+from runtime.backends.providers import CUDA, gpu_provider
+from runtime.backends.sessions import CPU, first_line, open_on_cpu, open_on_gpu
 from runtime.engine.cpu import check_threads, default_threads
-from runtime.engine.manifest import METADATA_KEY, Tensor
+from runtime.engine.manifest import METADATA_KEY, Manifest, Tensor
 from runtime.errors import EngineError, ManifestError
 
-try:
-    import onnxruntime as ort
-except ImportError as error:
-    raise EngineError(
-        "ONNX Runtime is not installed: pip install 'bsmamba2[run]', or 'bsmamba2[cuda]' with an NVIDIA GPU"
-    ) from error
-
-CPU = "CPUExecutionProvider"
-# device -> its providers, best first
-PROVIDERS = {
-    "cpu": (CPU,),
-    "cuda": ("CUDAExecutionProvider",),
-    "tensorrt": ("NvTensorRTRTXExecutionProvider", "TensorrtExecutionProvider"),
-}
+ON_CPU = Device("cpu")
 
 
 def session_options(threads: int | None) -> ort.SessionOptions:
@@ -45,10 +35,11 @@ def session_options(threads: int | None) -> ort.SessionOptions:
 
 
 class OnnxRuntimeBackend:
-    """One session on `device`: "cpu", "cuda", "tensorrt", or "auto" (CUDA if it works, otherwise the CPU).
+    """One session on `device`; "auto" is CUDA if it works, otherwise the CPU. A GPU needs the engine's `manifest`.
 
     On the CPU it takes `threads` threads (None: `default_threads`); `lean` returns memory to the system as soon as it
     is free, which halves the peak if intermediate results are large. A requested GPU is never replaced by the CPU.
+    `notes` says how it runs. Raises EngineError, OptionError.
     """
 
     depth = 1
@@ -57,68 +48,58 @@ class OnnxRuntimeBackend:
         self,
         engine: Path,
         threads: int | None,
-        device: str = "cpu",
+        device: Device = ON_CPU,
         *,
         lean: bool = False,
-        precision: str = "fp32",
+        manifest: Manifest | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._engine = engine
-        options = session_options(threads)
-        options.enable_cpu_mem_arena = not lean
-        # A memory pattern would reserve the memory of a second run beside the first one's arena: 50% more.
-        options.enable_mem_pattern = False
-        self._session, provider = self._open(options, "cpu" if threads is not None else device, precision)
+        self._threads, self._lean = threads, lean
+        self._memory: GpuMemory | None = None
+        self._session, provider = self._open(ON_CPU if threads is not None else device, manifest)
+        self._on_gpu = provider != CPU
         self.name = f"onnxruntime {ort.__version__}, {provider.removesuffix('ExecutionProvider')}"
         self._inputs = self._tensors(self._session.get_inputs())
         self._outputs = self._tensors(self._session.get_outputs())  # the first is the stems, others are probes
+        if provider == CUDA:
+            self._memory = GpuMemory(self._session, self._inputs[0].name, self._outputs[0].name, device.index)
+        if manifest is not None and self._on_gpu != (manifest.target == "gpu"):
+            self.notes.append(_laid_out_for(manifest.target))
 
-    def _open(self, options: ort.SessionOptions, device: str, precision: str) -> tuple[ort.InferenceSession, str]:
+    def _options(self) -> ort.SessionOptions:
+        options = session_options(self._threads)
+        options.enable_cpu_mem_arena = not self._lean
+        # A memory pattern would reserve the memory of a second run beside the first one's arena: 50% more.
+        options.enable_mem_pattern = False
+        return options
+
+    def _open(self, device: Device, manifest: Manifest | None) -> tuple[ort.InferenceSession, str]:
         """A session and the provider that runs it."""
-        installed = ort.get_available_providers()
-        if device == "auto":
-            if PROVIDERS["cuda"][0] in installed:
-                try:
-                    return self._session_on(options, PROVIDERS["cuda"][0])
-                except EngineError as error:
-                    if precision == "bf16":  # the CPU cannot run it
-                        raise
-                    self.notes.append(f"running on the CPU, because the GPU cannot be used: {error}")
-            device = "cpu"
-        if device == "cpu" and precision == "bf16":
+        bf16 = manifest is not None and manifest.precision == "bf16"
+        if device.kind in ("cuda", "tensorrt"):
+            return self._open_on_gpu(device, manifest)
+        if device.kind == "auto" and CUDA in ort.get_available_providers():
+            try:
+                return self._open_on_gpu(Device("cuda"), manifest)
+            except EngineError as error:
+                if bf16:  # the CPU cannot run it
+                    raise
+                self.notes.append(f"running on the CPU, because the GPU cannot be used: {error}")
+        if bf16:
             raise EngineError(
                 f"{self._engine}: a bfloat16 engine needs an NVIDIA GPU, as ONNX Runtime has no bfloat16 on CPUs: "
                 "build a TensorRT plan with bsm-export --rebuild, or export the checkpoint with --precision fp32"
             )
-        found = [provider for provider in PROVIDERS[device] if provider in installed]
-        if not found:
-            raise EngineError(
-                f"--device {device}: this ONNX Runtime has no {' or '.join(PROVIDERS[device])}: "
-                "pip uninstall onnxruntime, then pip install 'bsmamba2[cuda]'; or use --device cpu"
-            )
-        return self._session_on(options, found[0])
+        return open_on_cpu(self._engine, self._options()), CPU
 
-    def _session_on(self, options: ort.SessionOptions, provider: str) -> tuple[ort.InferenceSession, str]:
-        said = io.StringIO()  # ONNX Runtime prints the reason if a GPU does not start
-        try:
-            with redirect_stdout(said):
-                if provider != CPU and hasattr(ort, "preload_dlls"):
-                    ort.preload_dlls()  # finds CUDA and cuDNN installed by pip
-                # By default CUDA's float32 products would keep 10 of 23 bits (TF32).
-                settings = {"use_tf32": "0"} if provider == PROVIDERS["cuda"][0] else {}
-                session = ort.InferenceSession(self._engine, options, [provider], [settings])
-        except Exception as error:  # ONNX Runtime's exceptions have no common root
-            raise EngineError(f"{self._engine}: ONNX Runtime cannot open it ({_first_line(error)})") from error
-        session.disable_fallback()  # otherwise a run that fails on the GPU continues on the CPU
-        started = session.get_providers()
-        if started[0] != provider:  # ONNX Runtime has chosen another one
-            lines = [line for line in said.getvalue().splitlines() if line.strip("* ") not in ("", "EP Error")]
-            reason = f": {lines[0][:300]}" if lines else ""
-            raise EngineError(
-                f"{self._engine}: {provider} did not start (ONNX Runtime used {started[0]}{reason}): check the NVIDIA "
-                "driver and that CUDA and cuDNN match this onnxruntime-gpu, or use --device cpu"
-            )
-        return session, provider
+    def _open_on_gpu(self, device: Device, manifest: Manifest | None) -> tuple[ort.InferenceSession, str]:
+        if manifest is None:
+            raise ValueError("a GPU needs the manifest: its sizes")
+        provider = gpu_provider(device, manifest)
+        session, notes = open_on_gpu(self._engine, self._options(), provider)
+        self.notes += notes
+        return session, provider.name
 
     def _tensors(self, values: list[ort.NodeArg]) -> list[Tensor]:
         return [Tensor(value.name, value.type, list(value.shape)) for value in values]
@@ -148,8 +129,14 @@ class OnnxRuntimeBackend:
             )
 
     def run(self, mixture: NDArray[np.float32]) -> NDArray[np.float32]:
-        (stems,) = self._fetch(mixture, [self._outputs[0].name])
-        return stems
+        name = self._outputs[0].name
+        if self._memory is None:
+            return self._fetch(mixture, [name])[0]
+        stems = self._outputs[0].shape[1]
+        try:
+            return self._memory.run(mixture, (mixture.shape[0], int(stems), *mixture.shape[1:]))
+        except Exception as error:
+            raise EngineError(self._failed(mixture, error)) from error
 
     def run_probes(self, mixture: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """[b, t, f, c, 2] -> every output by name: `stems` and the probes, if the engine has any."""
@@ -162,8 +149,12 @@ class OnnxRuntimeBackend:
                 names, {self._inputs[0].name: np.ascontiguousarray(mixture)}
             )
         except Exception as error:
-            raise EngineError(f"ONNX Runtime failed on a batch of {mixture.shape[0]} ({_first_line(error)})") from error
+            raise EngineError(self._failed(mixture, error)) from error
         return out
+
+    def _failed(self, mixture: NDArray[np.float32], error: Exception) -> str:
+        remedy = ": try a smaller --batch, or close other programs that use the GPU" if self._on_gpu else ""
+        return f"ONNX Runtime failed on a batch of {mixture.shape[0]} ({first_line(error)}){remedy}"
 
     def submit(self, mixture: NDArray[np.float32]) -> Done:
         return Done(self.run(mixture))
@@ -172,5 +163,14 @@ class OnnxRuntimeBackend:
         """Nothing to release before the session is deleted."""
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _laid_out_for(target: str) -> str:
+    """The note for an engine that runs on the other kind of hardware."""
+    if target == "cpu":
+        return (
+            "the engine is laid out for CPUs, slice by slice, which is slow on a GPU: export it again with "
+            "bsm-export --target gpu"
+        )
+    return (
+        "the engine is laid out for GPUs, all sequences at once, which takes several times the memory on a CPU: "
+        "export it again with bsm-export --target cpu"
+    )

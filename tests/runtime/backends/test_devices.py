@@ -2,89 +2,56 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
-from halving import halving_engine
+from ort_double import CPU, CUDA, TENSORRT
 
 from runtime import EngineError, OptionError, open_separator
-from runtime.backends import onnxruntime as module
 from runtime.backends.device import Device, parse_device
-from runtime.backends.onnxruntime import CPU, OnnxRuntimeBackend
+from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.engine.reading import read_manifest
 
-CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
-
-
-@pytest.fixture
-def onnxruntime(monkeypatch, tmp_path):
-    """ONNX Runtime with providers that are `installed`, of which those that `start` do."""
-    real = module.ort
-    state = SimpleNamespace(installed=[CPU], start=[CPU], lean=[])
-
-    class Session:
-        def __init__(self, engine, options, providers, provider_options):
-            assert len(providers) == 1 and provider_options == [{"use_tf32": "0"} if providers == [CUDA] else {}]
-            self._providers = [each for each in (*providers, CPU) if each in state.start]
-            self._real = real.InferenceSession(engine, options, providers=[CPU])
-            state.lean.append(not options.enable_cpu_mem_arena)
-
-        def get_providers(self):
-            return self._providers
-
-        def __getattr__(self, name):
-            return getattr(self._real, name)
-
-    monkeypatch.setattr(real, "get_available_providers", lambda: state.installed)
-    monkeypatch.setattr(
-        module,
-        "ort",
-        SimpleNamespace(
-            InferenceSession=Session,
-            SessionOptions=real.SessionOptions,
-            get_available_providers=real.get_available_providers,
-            __version__="1.0",
-        ),
-    )
-    state.engine = halving_engine(tmp_path / "x.onnx")
-    return state
+LAID_OUT = "the engine is laid out for CPUs, slice by slice, which is slow on a GPU"
 
 
-def test_auto_takes_the_gpu_where_it_starts(onnxruntime):
-    assert open_separator(onnxruntime.engine).backend.name == "onnxruntime 1.0, CPU"
+def test_auto_takes_the_gpu_where_it_starts(onnxruntime, engine):
+    assert open_separator(engine).backend.name == "onnxruntime 1.31.1, CPU"
     onnxruntime.installed = onnxruntime.start = [CUDA, CPU]
-    separator = open_separator(onnxruntime.engine)
-    assert separator.backend.name == "onnxruntime 1.0, CUDA" and separator.backend.notes == []
-    assert open_separator(onnxruntime.engine, threads=2).backend.name == "onnxruntime 1.0, CPU"
-    assert open_separator(onnxruntime.engine, device="cpu").backend.name == "onnxruntime 1.0, CPU"
+    separator = open_separator(engine)
+    assert separator.backend.name == "onnxruntime 1.31.1, CUDA"
+    assert [note.startswith(LAID_OUT) for note in separator.backend.notes] == [True]
+    assert open_separator(engine, threads=2).backend.name == "onnxruntime 1.31.1, CPU"
+    assert open_separator(engine, device="cpu").backend.name == "onnxruntime 1.31.1, CPU"
 
 
-def test_auto_says_so_when_a_gpu_provider_does_not_start(onnxruntime):
+def test_auto_says_so_when_a_gpu_provider_does_not_start(onnxruntime, engine):
     onnxruntime.installed = [CUDA, CPU]
-    backend = open_separator(onnxruntime.engine).backend
-    assert backend.name == "onnxruntime 1.0, CPU"
+    backend = open_separator(engine).backend
+    assert backend.name == "onnxruntime 1.31.1, CPU"
     assert len(backend.notes) == 1
     assert backend.notes[0].startswith("running on the CPU, because the GPU cannot be used: ")
     assert "CUDAExecutionProvider did not start (ONNX Runtime used CPUExecutionProvider)" in backend.notes[0]
 
 
 @pytest.mark.parametrize(("device", "provider"), [("cuda", CUDA), ("tensorrt", TENSORRT)])
-def test_a_gpu_asked_for_is_never_replaced(onnxruntime, device, provider):
-    with pytest.raises(EngineError, match=rf"--device {device}: this ONNX Runtime has no .*pip install 'bsm"):
-        open_separator(onnxruntime.engine, device=device)
+def test_a_gpu_asked_for_is_never_replaced(onnxruntime, engine, device, provider):
+    with pytest.raises(EngineError, match=rf"^--device {device}: .*{provider}.*pip install 'bsm"):
+        open_separator(engine, device=device)
     onnxruntime.installed = [provider, CPU]
-    with pytest.raises(EngineError, match=rf"{provider} did not start .*: check the NVIDIA driver"):
-        open_separator(onnxruntime.engine, device=device)
+    with pytest.raises(EngineError, match=rf"{provider} did not start .*: check --device and NVIDIA's driver"):
+        open_separator(engine, device=device)
     onnxruntime.start = [provider, CPU]
-    assert open_separator(onnxruntime.engine, device=device).backend.name == f"onnxruntime 1.0, {provider[:-17]}"
+    assert open_separator(engine, device=device).backend.name == f"onnxruntime 1.31.1, {provider[:-17]}"
 
 
-def test_impossible_devices_are_refused(onnxruntime):
+def test_impossible_devices_are_refused(onnxruntime, engine):
     with pytest.raises(
         OptionError, match="^--device tpu: must be auto, cpu, cuda or tensorrt, or name a GPU, as in cuda:1$"
     ):
-        open_separator(onnxruntime.engine, device="tpu")
+        open_separator(engine, device="tpu")
     with pytest.raises(OptionError, match="--threads 2: the engine runs on a GPU"):
-        open_separator(onnxruntime.engine, device="cuda", threads=2)
+        open_separator(engine, device="cuda", threads=2)
 
 
 def test_a_gpu_may_be_named_by_its_number():
@@ -101,14 +68,42 @@ def test_a_gpu_may_be_named_by_its_number():
             parse_device(text)
 
 
-def test_bfloat16_is_refused_on_the_cpu(onnxruntime):
+def test_bfloat16_is_refused_on_the_cpu(onnxruntime, engine):
+    bf16 = replace(read_manifest(engine), precision="bf16")
     with pytest.raises(EngineError, match="bfloat16 engine needs an NVIDIA GPU.* --precision fp32"):
-        OnnxRuntimeBackend(onnxruntime.engine, None, "cpu", precision="bf16")
-    onnxruntime.installed = onnxruntime.start = [CUDA, CPU]
-    OnnxRuntimeBackend(onnxruntime.engine, None, "auto", precision="bf16")
+        OnnxRuntimeBackend(engine, None, manifest=bf16)
+    onnxruntime.installed = [CUDA, CPU]  # the reason, not that bf16 needs one
+    with pytest.raises(EngineError, match="CUDAExecutionProvider did not start"):
+        OnnxRuntimeBackend(engine, None, Device("auto"), manifest=bf16)
+    onnxruntime.start = [CUDA, CPU]
+    OnnxRuntimeBackend(engine, None, Device("auto"), manifest=bf16)
 
 
-def test_whole_batch_graphs_are_run_without_the_arena(onnxruntime):
+def test_whole_batch_graphs_are_run_without_the_arena(onnxruntime, engine):
     for lean in (True, False):
-        OnnxRuntimeBackend(onnxruntime.engine, None, lean=lean)
-        assert onnxruntime.lean[-1] == lean
+        OnnxRuntimeBackend(engine, None, lean=lean)
+        assert onnxruntime.options[-1].enable_cpu_mem_arena != lean
+
+
+def test_a_gpu_needs_the_manifest(onnxruntime, engine):
+    with pytest.raises(ValueError, match="manifest"):
+        OnnxRuntimeBackend(engine, None, Device("cuda"))
+
+
+def test_the_cpu_is_told_nothing_of_gpus(onnxruntime, engine):
+    open_separator(engine, device="cpu")
+    assert onnxruntime.opened == [{CPU: {}}]
+    options = onnxruntime.options[-1]
+    with pytest.raises(RuntimeError):
+        options.get_session_config_entry("session.record_ep_graph_assignment_info")
+
+
+@pytest.mark.parametrize(("target", "device", "said"), [("gpu", "cpu", "target cpu"), ("cpu", "cuda", "target gpu")])
+def test_an_engine_for_the_other_hardware_is_said(onnxruntime, engine, target, device, said):
+    onnxruntime.installed = onnxruntime.start = [CUDA, CPU]
+    for each in ("cpu", "gpu"):
+        manifest = replace(read_manifest(engine), target=each)
+        notes = OnnxRuntimeBackend(engine, None, Device(device), manifest=manifest).notes
+        assert len(notes) == (each == target)
+        if notes:
+            assert notes[0].endswith(f"export it again with bsm-export --{said}")

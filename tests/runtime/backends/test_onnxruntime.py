@@ -6,21 +6,13 @@ import json
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
 import pytest
-from halving import halving_engine
 
 from runtime import EngineError, ManifestError, OptionError, open_separator
 from runtime.backends import onnxruntime as module
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.manifest import sha256_of
 from runtime.engine.reading import manifest_path
-
-
-@pytest.fixture
-def engine(tmp_path) -> Path:
-    """An engine to be tampered with."""
-    return halving_engine(tmp_path / "x.onnx")
 
 
 def rewrite(engine: Path, change) -> None:
@@ -95,29 +87,10 @@ def test_it_has_as_many_threads_as_the_process_may_use(engine, monkeypatch, allo
     assert started(2)[1] == 1
 
 
-def test_threads_without_work_sleep(monkeypatch):
+def test_threads_without_work_sleep():
     options = module.session_options(2)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 def test_a_failing_run_does_not_move_to_another_provider(engine):
     assert not OnnxRuntimeBackend(engine, None)._session._enable_fallback
-
-
-def test_why_a_gpu_provider_does_not_start_is_told_once(engine, monkeypatch, capsys):
-    """ONNX Runtime prints it and goes on with the CPU."""
-    real = ort.InferenceSession
-
-    def session(path, options, providers, provider_options):
-        print("*************** EP Error ***************")
-        print("EP Error no CUDA-capable device when using [...]")
-        return real(path, options, providers=["CPUExecutionProvider"])
-
-    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    monkeypatch.setattr(ort, "preload_dlls", lambda: print(""), raising=False)
-    monkeypatch.setattr(ort, "InferenceSession", session)
-    with pytest.raises(EngineError, match=r"\(ONNX Runtime used CPU.*: EP Error no CUDA-capable device"):
-        open_separator(engine, device="cuda")
-    with pytest.raises(EngineError, match="CUDAExecutionProvider did not start"):  # the reason, not that bf16 needs one
-        OnnxRuntimeBackend(engine, None, "auto", precision="bf16")
-    assert capsys.readouterr().out == ""
