@@ -14,7 +14,7 @@ demo: $(VENV)/.export
 
 install: $(VENV)/.dev
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev bindings
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 # For the inner loop: every room, without what traces a network, takes seconds or runs other programs.
@@ -34,10 +34,13 @@ check-extras: $(VENV)/.dev
 	$(BIN)/python .ci/extras
 
 # TensorRT's own Python bindings, 3 MB, without which the test that compares the code with them is skipped.
-bindings: $(VENV)/.dev
+bindings: build/bindings/.made
+
+build/bindings/.made: | $(VENV)/.dev
 	for each in $(BINDINGS); do \
-	  $(BIN)/pip download --quiet --no-deps --only-binary :all: --dest $${BSM_BINDINGS:-build/bindings} $$each || exit 1; \
+	  $(BIN)/pip download --quiet --no-deps --only-binary :all: --dest build/bindings $$each || exit 1; \
 	done
+	touch $@
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

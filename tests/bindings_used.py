@@ -20,6 +20,8 @@ OBJECTS = {
         "profile": "IOptimizationProfile",
         "cache": "ITimingCache",
     },
+    "export/plan/sums.py": {"network": "INetworkDefinition", "layer": "ILayer", "user": "ILayer", "tensor": "ITensor"},
+    "export/plan/watched.py": {"builder": "Builder", "config": "IBuilderConfig"},
     "export/plan/inspect_engine.py": {"network": "INetworkDefinition", "engine": "ICudaEngine"},
     "runtime/backends/kernel_cache.py": {"cache": "IRuntimeCache", "_cache": "IRuntimeCache"},
     "runtime/backends/plan_checks.py": {"runtime": "Runtime", "engine": "ICudaEngine"},

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDER = Path(os.environ.get("BSM_BINDINGS", ROOT / "build" / "bindings"))
+FOLDER = ROOT / "build" / "bindings"
 # name -> (module, wheel)
 WHEELS = {
     "tensorrt 10.9": ("tensorrt_bindings", "tensorrt_cu12_bindings-10.9.0.34"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from export.errors import ExportError
 from export.plan.choose import Build
+from export.plan.sums import accumulate_in_float32
 from export.plan.watched import Progress, run_builder
 from runtime.engine.flavours import bindings, quiet_logger
 from runtime.engine.manifest import INPUT_NAME, Range
@@ -45,6 +46,7 @@ def build_plan(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
         raise ExportError(f"{build.flavour} {build.version} cannot parse {graph.name}: {_parse_errors(parser)}")
+    accumulate_in_float32(trt, network)
     network.name = label
     if network.name != label:
         raise ExportError(

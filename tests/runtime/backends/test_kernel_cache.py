@@ -32,9 +32,9 @@ def test_kernels_are_kept_from_one_start_to_the_next(rtx):
     assert run(rtx).notes == []
     (file,) = files()
     assert file.name == f"{rtx.manifest.plan.file.sha256}-NVIDIA-Double.cache"
-    assert file.read_bytes() == b"driver 1:1x11"
+    assert file.read_bytes() == b"13000:1x11"
     run(rtx, 3)
-    assert file.read_bytes() == b"driver 1:1x11;3x11"  # the kernels of both shapes
+    assert file.read_bytes() == b"13000:1x11;3x11"  # the kernels of both shapes
     before = file.stat().st_mtime_ns
     run(rtx)  # nothing new
     assert file.stat().st_mtime_ns == before
@@ -58,7 +58,7 @@ def test_a_file_of_another_driver_is_replaced(rtx):
     assert not file.exists() and backend.notes == []
     backend.run(rtx.mixture())
     backend.close()
-    assert file.read_bytes() == b"driver 2:1x11"
+    assert file.read_bytes() == b"13010:1x11"
 
 
 def test_full_tensorrt_keeps_none(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_a_write_that_fails_is_a_note_and_leaves_the_old_file(rtx):
     rtx.monkeypatch.setattr(Path, "replace", full)
     (note,) = run(rtx, 2).notes
     assert f"({file}: No space left on device)" in note
-    assert files() == [file] and file.read_bytes() == b"driver 1:1x11"
+    assert files() == [file] and file.read_bytes() == b"13000:1x11"
 
 
 def test_a_missing_platformdirs_is_a_note(rtx):

@@ -63,6 +63,11 @@ def test_a_plan_of_full_tensorrt_opens_where_it_was_built_for(
     assert setup.cuda.leaks() == []
 
 
+def too_old(cuda, device):
+    """What a driver that is too old answers, in place of a GPU's properties."""
+    return cudaError_t.cudaErrorInsufficientDriver, None
+
+
 def test_a_gpu_that_fits_is_named_and_can_be_asked_for(setup):
     setup.cuda = CudaDouble("NVIDIA T4", "7.5", others=[("NVIDIA T4", "7.5"), ("NVIDIA Double", "8.9")])
     setup.install()
@@ -131,7 +136,7 @@ def test_the_lean_runtime_is_not_touched_without_a_gpu(tmp_path, monkeypatch):
     setup = make("tensorrt", tmp_path, monkeypatch)
     setup.manifest = replace(setup.manifest, plan=replace(setup.manifest.plan, version_compatible=True))
     setup.write()
-    monkeypatch.setattr(CudaDouble, "cudaGetDevice", lambda self: (cudaError_t.cudaErrorInsufficientDriver, None))
+    monkeypatch.setattr(CudaDouble, "cudaGetDeviceProperties", too_old)
     monkeypatch.setattr(setup.double, "Runtime", lambda logger: pytest.fail("touched"))
     with pytest.raises(EngineError, match="needs an NVIDIA GPU"):
         open_separator(setup.plan)

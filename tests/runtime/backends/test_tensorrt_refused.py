@@ -15,6 +15,11 @@ from runtime.command import exit_code
 from runtime.engine.manifest import Range
 
 
+def too_old(cuda, device):
+    """What a driver that is too old answers, in place of a GPU's properties."""
+    return cudaError_t.cudaErrorInsufficientDriver, None
+
+
 def test_an_edited_manifest_is_refused(setup):
     setup.write(manifest=replace(setup.manifest, precision="fp16"))
     with pytest.raises(
@@ -91,7 +96,9 @@ def test_a_missing_cuda_python_is_named(setup):
 def test_without_a_gpu_the_onnx_file_is_pointed_at(setup, capsys):
     from runtime.cli import app
 
-    setup.monkeypatch.setattr(CudaDouble, "cudaGetDevice", lambda self: (cudaError_t.cudaErrorInsufficientDriver, None))
+    setup.monkeypatch.setattr(
+        CudaDouble, "cudaGetDeviceProperties", lambda self, device: (cudaError_t.cudaErrorInsufficientDriver, None)
+    )
     setup.plan.with_suffix(".onnx").write_bytes(b"")
     assert exit_code(app, "bsm-run", [str(setup.plan), "song.wav"]) == 2
     error = capsys.readouterr().err
@@ -102,10 +109,10 @@ def test_without_a_gpu_the_onnx_file_is_pointed_at(setup, capsys):
 def test_a_machine_without_a_driver_has_no_gpu(setup):
     """cuda-python 12 raises there, 13 returns an error."""
 
-    def no_driver(self):
+    def no_driver(self, device):
         raise RuntimeError('Function "cuInit" not found')
 
-    setup.monkeypatch.setattr(CudaDouble, "cudaGetDevice", no_driver)
+    setup.monkeypatch.setattr(CudaDouble, "cudaGetDeviceProperties", no_driver)
     with pytest.raises(
         EngineError, match='needs an NVIDIA GPU, but there is no NVIDIA driver .Function "cuInit" not found.;'
     ):
@@ -118,7 +125,9 @@ def test_without_a_gpu_and_an_onnx_file_that_runs_here(setup, precision):
     setup.write()
     if precision == "bf16":
         setup.plan.with_suffix(".onnx").write_bytes(b"")
-    setup.monkeypatch.setattr(CudaDouble, "cudaGetDevice", lambda self: (cudaError_t.cudaErrorInsufficientDriver, None))
+    setup.monkeypatch.setattr(
+        CudaDouble, "cudaGetDeviceProperties", lambda self, device: (cudaError_t.cudaErrorInsufficientDriver, None)
+    )
     with pytest.raises(EngineError, match="export the checkpoint with --precision fp32 and without --trt"):
         open_separator(setup.plan)
 

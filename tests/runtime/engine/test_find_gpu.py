@@ -13,7 +13,7 @@ from runtime.engine.gpu import Gpu, find_gpu
 @pytest.fixture
 def cuda(monkeypatch):
     """cuda-python for CUDA 13."""
-    double = CudaDouble(name="NVIDIA L4", capability="8.9")
+    double = CudaDouble("NVIDIA L4", "8.9", others=[("NVIDIA T4", "7.5"), ("NVIDIA A100", "8.0")])
     monkeypatch.setattr("cuda.bindings.runtime", double)
     return double
 
@@ -21,8 +21,8 @@ def cuda(monkeypatch):
 def test_a_gpu_is_found(cuda, monkeypatch):
     assert find_gpu() == (Gpu("NVIDIA L4", "8.9", 0), "")
     monkeypatch.setattr(cuda, "cudaGetDevice", lambda: (cudaError_t.cudaSuccess, 2))
-    assert find_gpu() == (Gpu("NVIDIA L4", "8.9", 2), "")
-    assert find_gpu(1) == (Gpu("NVIDIA L4", "8.9", 1), "")
+    assert find_gpu() == (Gpu("NVIDIA A100", "8.0", 2), "")
+    assert find_gpu(1) == (Gpu("NVIDIA T4", "7.5", 1), "")
 
 
 @pytest.mark.parametrize(
