@@ -1,26 +1,43 @@
 """TensorRT-RTX plans of the published sizes, built on this machine, with weights drawn from a seed.
 
-    python benchmarks/plans.py [--kind NAME ...] [--precision fp32|fp16|bf16 ...] [--scan chunked ...] [--batch-max N]
+    python benchmarks/plans.py [--kind NAME ...] [--precision fp32|fp16|bf16 ...] [--scan ...] [--batch-max N ...]
 
-NAME is one of `benchmarks/networks.py`. Each graph is traced and each plan is built in a process of its own, for 8.0 +
-8.6 + 8.9 + 12.0 together, batch 1 to N (4). Prints build time, the builder's peak memory, nodes, the plan's bytes
-beside those of the weights, and the GPU memory that the plan reserves for intermediate results, as the builder tells
-it. Needs no GPU; parity is not checked here (bsm-export does). Linux, 8 GB of memory, some minutes a row on two cores.
+NAME is one of `benchmarks/networks.py`. Each graph is traced and each plan is built in a process of its own, for 8.6 +
+8.9 + 12.0 together, batch 1 to N (1 and 4). Prints times, the builder's peak memory, nodes, the plan's bytes and those
+of the weights, the GPU memory that the plan reserves for intermediate results, as the builder tells it, and what the
+plan itself holds: its different kernels, and how its products accumulate. Needs no GPU; parity is not checked here
+(bsm-export does). Linux, 8 GB of memory, a minute or two a row on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import re
 import resource
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from networks import NETWORKS, network
 
 from runtime.engine.manifest import Range
+
+# What the number in a plan stands for was found with products whose types are known (tests/export/plan/test_sums.py).
+ACCUMULATION = {b"0": "in their own type", b"2": "in float32"}
+
+
+def kernels_of(plan: bytes) -> int:
+    """The different kernels that TensorRT-RTX has fused, by their names in the plan."""
+    return len(set(re.findall(rb"__myl_\w+", plan)))
+
+
+def sums_of(plan: bytes) -> str:
+    """The matrix products in a plan, by the type that they accumulate in."""
+    found = Counter(re.findall(rb"accumulation_type=(\d+)", plan))
+    return ", ".join(f"{number} {ACCUMULATION.get(kind, kind.decode())}" for kind, number in sorted(found.items()))
 
 
 def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
@@ -38,16 +55,16 @@ def trace(kind: str, precision: str, scan: str, graph: str) -> dict[str, Any]:
     return {"trace": seconds, "nodes": nodes, "weights": parameters * (4 if precision == "fp32" else 2)}
 
 
-def build(kind: str, graph: str, plan: str, batch_max: int) -> dict[str, Any]:
+def build(kind: str, precision: str, graph: str, plan: str, batch_max: int) -> dict[str, Any]:
     from export.plan.build import build_plan
     from export.plan.choose import Asked, plan_build
 
     start, frames = time.perf_counter(), NETWORKS[kind][1]
     sizes = Range(1, 1, batch_max), Range(frames, frames, frames)
-    activations = build_plan(Path(graph), Path(plan), "benchmark", *sizes, plan_build(Asked("tensorrt-rtx"), "fp32"))
+    how = plan_build(Asked("tensorrt-rtx"), precision)
+    memory = build_plan(Path(graph), Path(plan), "benchmark", *sizes, how)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    seconds, size = time.perf_counter() - start, Path(plan).stat().st_size
-    return {"build": seconds, "peak": peak, "plan": size, "activations": activations or 0}
+    return {"build": time.perf_counter() - start, "peak": peak, "memory": memory or 0}
 
 
 def in_a_process(function: Any, *args: Any) -> dict[str, Any]:
@@ -60,21 +77,25 @@ def main() -> None:
     parser.add_argument("--kind", nargs="+", choices=NETWORKS, default=["mamba2", "transformer"])
     parser.add_argument("--precision", nargs="+", default=["fp32", "fp16", "bf16"])
     parser.add_argument("--scan", nargs="+", default=["chunked"])
-    parser.add_argument("--batch-max", type=int, default=4)
+    parser.add_argument("--batch-max", nargs="+", type=int, default=[1, 4])
     args = parser.parse_args()
-    columns = "network", "precision", "scan", "nodes", "tracing, s", "building, s", "peak, GB", "plan, MB"
-    print(f"| {' | '.join(columns)} | plan / weights | activations, GB |\n{'| --- ' * 10}|", flush=True)
+    memories = [f"GPU memory at batch {size}, GB" for size in args.batch_max]
+    columns = ["network", "precision", "scan", "nodes", "tracing, s", "building, s", "peak, GB", "plan, MB"]
+    columns += ["plan / weights", *memories, "kernels", "products that accumulate"]
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|", flush=True)
     for kind in args.kind:
         for precision in args.precision:
             for scan in args.scan:
                 with tempfile.TemporaryDirectory() as folder:
                     graph, plan = f"{folder}/full.onnx", f"{folder}/full.plan"
-                    row = in_a_process(trace, kind, precision, scan, graph)
-                    row |= in_a_process(build, kind, graph, plan, args.batch_max)
+                    traced = in_a_process(trace, kind, precision, scan, graph)
+                    built = [in_a_process(build, kind, precision, graph, plan, size) for size in args.batch_max]
+                    content = Path(plan).read_bytes()
+                memory = " | ".join(f"{each['memory'] / 1e9:.2f}" for each in built)
                 print(
-                    f"| {kind} | {precision} | {scan} | {row['nodes']} | {row['trace']:.0f} | {row['build']:.1f} | "
-                    f"{row['peak']:.2f} | {row['plan'] / 1e6:.1f} | {row['plan'] / row['weights']:.2f} | "
-                    f"{row['activations'] / 1e9:.2f} |",
+                    f"| {kind} | {precision} | {scan} | {traced['nodes']} | {traced['trace']:.0f} | "
+                    f"{built[0]['build']:.1f} | {built[0]['peak']:.2f} | {len(content) / 1e6:.1f} | "
+                    f"{len(content) / traced['weights']:.2f} | {memory} | {kernels_of(content)} | {sums_of(content)} |",
                     flush=True,
                 )
 
