@@ -133,9 +133,19 @@ def _files(engine: Path, m: Manifest) -> str:
         files.append(f"{m.onnx_data.file} ({m.onnx_data.bytes / 1e6:.1f} MB)")
     if m.plan is not None and m.plan.file is not None:
         plan = m.plan
-        gpus = f"compute capability {', '.join(plan.compute_capabilities)}"
-        files.append(f"{m.plan.file.file} ({m.plan.file.bytes / 1e6:.1f} MB, {plan.flavour} {plan.version}, {gpus})")
+        later = " or later of this major version" if plan.version_compatible else ""
+        made = f"{plan.flavour} {plan.version}{later}, {_gpus(plan)}"
+        files.append(f"{m.plan.file.file} ({m.plan.file.bytes / 1e6:.1f} MB, {made})")
     return ", ".join([*files, f"{manifest_path(engine).name} (manifest)"])
+
+
+def _gpus(plan: Plan) -> str:
+    """The GPUs that run it."""
+    if plan.hardware == "same-gpu":
+        return f"{plan.gpu} only"
+    if plan.hardware == "ampere-plus":
+        return "compute capability 8.0 or later"
+    return f"compute capability {', '.join(plan.compute_capabilities)}"
 
 
 def _builder(m: Manifest) -> str:

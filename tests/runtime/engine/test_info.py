@@ -70,6 +70,21 @@ def test_a_plan_says_where_it_runs_and_whether_it_did(tmp_path, ran):
     assert found["GPU memory"] == "2.29 GB at batch 1, 9.13 GB at batch 10 for intermediate results"
 
 
+@pytest.mark.parametrize(
+    ("hardware", "gpus"),
+    [
+        ("same-gpu", "NVIDIA Double only"),
+        ("same-compute-capability", "compute capability 8.9, 12.0"),
+        ("ampere-plus", "compute capability 8.0 or later"),
+    ],
+)
+def test_a_plan_of_full_tensorrt_says_which_gpus_run_it(tmp_path, hardware, gpus):
+    data = plan_data("tensorrt")
+    data["plan"] |= {"hardware": hardware, "version_compatible": hardware != "same-gpu"}
+    later = " or later of this major version" if hardware != "same-gpu" else ""
+    assert f"(0.0 MB, tensorrt 1.7.1.116{later}, {gpus})" in described(tmp_path, data, ".plan")["files"]
+
+
 def test_how_msst_cuts_songs_is_said_if_it_is_known(tmp_path):
     data = manifest_data(frames=801)
     data["msst"] = {"chunk_size": 352800, "num_overlap": 4, "batch_size": 1}
