@@ -2,7 +2,8 @@
 
 The sub-bands of a group are made equally wide: with zeros, which the norm does not notice and whose weights are zero.
 Where sub-bands do not overlap only those of equal width are a group, so that the bins stay side by side. The classes
-keep the axes of the modules they replace; inside, products run on [b, n, t, ...] for the n sub-bands of a group.
+keep the axes of the modules they replace; inside, products run on [n, b * t, ...] for the n sub-bands of a group: the
+weights of each sub-band multiply one matrix.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def places_of(config: ModelConfig, groups: list[Group]) -> list[int]:
 
 
 class BatchedLinear(nn.Module):
-    """One linear layer for each of n bands: [b, n, t, i] -> [b, n, t, o]. `weights` [o, i] and `biases` [o] of each."""
+    """One linear layer for each of n bands: [n, m, i] -> [n, m, o]. `weights` [o, i] and `biases` [o] of each."""
 
     is_product = True
 
@@ -95,9 +96,9 @@ class GroupedBandSplit(nn.Module):
         out = []
         parts = in_bands(mixture, self.places).split(sizes, dim=2)
         for part, group, norm, linear in zip(parts, self.groups, self.norms, self.linears, strict=True):
-            bands = norm(part.unflatten(2, (group.number, -1)).flatten(3)).transpose(1, 2)  # [b, n, t, i]
-            out.append(linear(bands.to(linear.weight.dtype)))
-        return torch.cat(out, dim=1).transpose(1, 2)
+            bands = norm(part.unflatten(2, (group.number, -1)).flatten(3)).flatten(0, 1)  # [b * t, n, i]
+            out.append(linear(bands.transpose(0, 1).to(linear.weight.dtype)))
+        return torch.cat(out).transpose(0, 1).unflatten(0, (-1, mixture.shape[1]))
 
 
 class GroupedMaskEstimator(nn.Module):
@@ -124,12 +125,13 @@ class GroupedMaskEstimator(nn.Module):
             self.mlps.append(mlp.append(nn.GLU(dim=-1)))
 
     def forward(self, features: Tensor) -> Tensor:
-        bands = features.transpose(1, 2)  # [b, k, t, d]
+        bands = features.flatten(0, 1).transpose(0, 1)  # [k, b * t, d]
         out = []
         for group, mlp in zip(self.groups, self.mlps, strict=True):
-            mask = mlp(bands[:, group.first : group.first + group.number])  # [b, n, t, i]
-            out.append(mask.transpose(1, 2).flatten(2))
-        return torch.cat(out, dim=-1).unflatten(-1, (-1, self.channels, 2))
+            mask = mlp(bands[group.first : group.first + group.number])  # [n, b * t, i]
+            out.append(mask.transpose(0, 1).flatten(1))
+        mask = torch.cat(out, dim=-1).unflatten(-1, (-1, self.channels, 2))
+        return mask.unflatten(0, (-1, features.shape[1]))
 
 
 def filled(x: Tensor, size: int) -> Tensor:

@@ -95,7 +95,7 @@ class BlockwiseBackend:
 
     def _run_piece(self, piece: Piece, known: dict[str, Array]) -> list[Array]:
         options = session_options(None)
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # memory is returned as soon as it is free
+        options.enable_mem_pattern = False
         given = {name: known[name] for name in piece.takes}
         try:
             session = ort.InferenceSession(self._model_of(piece, given), options, ["CPUExecutionProvider"])
