@@ -125,11 +125,8 @@ class GroupedMaskEstimator(nn.Module):
             self.mlps.append(mlp.append(nn.GLU(dim=-1)))
 
     def forward(self, features: Tensor) -> Tensor:
-        bands = features.flatten(0, 1).transpose(0, 1)  # [k, b * t, d]
-        out = []
-        for group, mlp in zip(self.groups, self.mlps, strict=True):
-            mask = mlp(bands[group.first : group.first + group.number])  # [n, b * t, i]
-            out.append(mask.transpose(0, 1).flatten(1))
+        parts = features.flatten(0, 1).split([group.number for group in self.groups], dim=1)  # [b * t, n, d]
+        out = [mlp(part.transpose(0, 1)).transpose(0, 1).flatten(1) for part, mlp in zip(parts, self.mlps, strict=True)]
         mask = torch.cat(out, dim=-1).unflatten(-1, (-1, self.channels, 2))
         return mask.unflatten(0, (-1, features.shape[1]))
 
