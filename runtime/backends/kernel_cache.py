@@ -12,15 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-
-def cache_folder() -> Path:
-    """`kernels` in $BSM_CACHE, or in the folder `bsmamba2` of the user's cache."""
-    given = os.environ.get("BSM_CACHE")
-    if given:
-        return Path(given).expanduser() / "kernels"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("bsmamba2") / "kernels"
+from runtime.engine.cache_folder import cache_root
+from runtime.errors import EngineError
 
 
 class KernelCache:
@@ -37,9 +30,9 @@ class KernelCache:
         self._stored = b""  # content of the file
         self.note = ""
         try:
-            folder = cache_folder()
-        except ImportError as error:
-            self._not_kept(f"{error.name} is not installed")
+            folder = cache_root() / "kernels"
+        except EngineError as error:
+            self.note = f"compiled kernels are not kept for the next start: {error}"
             return
         path = folder / f"{sha256}-{re.sub('[^A-Za-z0-9]+', '-', gpu)}.cache"
         try:

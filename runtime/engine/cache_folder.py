@@ -15,7 +15,7 @@ def cache_folder(kind: str) -> Path:
 
     Raises EngineError if it is not known, or cannot be written.
     """
-    folder = _all_caches() / kind
+    folder = cache_root() / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -25,7 +25,8 @@ def cache_folder(kind: str) -> Path:
     return folder
 
 
-def _all_caches() -> Path:
+def cache_root() -> Path:
+    """$BSM_CACHE, or `bsmamba2` in the user's cache; it may not be there. Raises EngineError if it is not known."""
     given = os.environ.get("BSM_CACHE")
     try:
         if given:

@@ -11,14 +11,15 @@ import numpy as np
 import tensorrt_rtx
 from cuda_double import CudaDouble
 from plan_double import make
-from platformdirs import user_cache_path
 from tensorrt_double import IRuntimeCache
 
-from runtime.backends.kernel_cache import KernelCache, cache_folder
+from runtime.backends.kernel_cache import KernelCache
+from runtime.engine.cache_folder import cache_root
 
 
 def files() -> list[Path]:
-    return sorted(cache_folder().iterdir()) if cache_folder().exists() else []
+    folder = cache_root() / "kernels"
+    return sorted(folder.iterdir()) if folder.exists() else []
 
 
 def run(setup, batch=1):
@@ -80,7 +81,7 @@ def test_a_folder_that_cannot_be_made_is_a_note(rtx, tmp_path):
 def test_a_read_only_folder_is_a_note_unless_it_has_the_kernels(rtx):
     rtx.monkeypatch.setattr("os.access", lambda path, mode: False)
     (note,) = run(rtx).notes
-    assert f"({cache_folder()}: it cannot be written)" in note and files() == []
+    assert f"({cache_root() / 'kernels'}: it cannot be written)" in note and files() == []
     rtx.monkeypatch.undo()
     rtx.install()
     rtx.monkeypatch.setenv("BSM_CACHE", str(rtx.plan.with_name("cache")))
@@ -106,14 +107,7 @@ def test_a_missing_platformdirs_is_a_note(rtx):
     rtx.monkeypatch.delenv("BSM_CACHE")
     rtx.monkeypatch.setitem(sys.modules, "platformdirs", None)
     (note,) = run(rtx).notes
-    assert "(platformdirs is not installed): set BSM_CACHE to a folder" in note
-
-
-def test_the_folder_is_the_user_s(monkeypatch):
-    monkeypatch.delenv("BSM_CACHE", raising=False)
-    assert cache_folder() == user_cache_path("bsmamba2") / "kernels"
-    monkeypatch.setenv("BSM_CACHE", "~/somewhere")
-    assert cache_folder() == Path.home() / "somewhere" / "kernels"
+    assert note.startswith("compiled kernels are not kept for the next start: the user's cache folder is not known: ")
 
 
 def test_who_writes_at_the_same_time_leaves_one_whole_file(tmp_path, monkeypatch):
