@@ -36,7 +36,7 @@ check-extras: $(VENV)/.dev
 # TensorRT's own Python bindings, 3 MB, without which the test that compares the code with them is skipped.
 bindings: build/bindings/.made
 
-build/bindings/.made: | $(VENV)/.dev
+build/bindings/.made: Makefile | $(VENV)/.dev
 	for each in $(BINDINGS); do \
 	  $(BIN)/pip download --quiet --no-deps --only-binary :all: --dest build/bindings $$each || exit 1; \
 	done

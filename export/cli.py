@@ -27,8 +27,8 @@ MOST_SECONDS = 600
 DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 1}  # a GPU needs memory for the largest batch, and is busy with one chunk
 
 PACKAGES = (  # what an export imports
-    *("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "yaml", "httpx", "filelock", "platformdirs"),
-    "onnxruntime",
+    *("torch", "ml_dtypes", "onnx", "onnx_ir", "onnxscript", "safetensors", "yaml"),
+    *("httpx", "filelock", "platformdirs", "onnxruntime"),
 )
 BF16_NOTE = (
     "note: --precision bf16 without --trt: this engine will not run on a CPU, and ONNX Runtime may lack operators for "

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from export.files import Exported
-from runtime.engine.info import memory_of, network_name
-from runtime.engine.manifest import Plan
+from runtime.engine.info import gpus_of, memory_of, network_name
 
 
 @contextmanager
@@ -59,7 +58,8 @@ def tell_written(done: Exported, start: float, rebuilt: bool = False) -> None:
     wrote = [] if rebuilt else [f"{done.engine} ({done.engine.stat().st_size / 1e6:.1f} MB)"]
     if manifest.plan is not None and done.plan is not None:
         plan = manifest.plan
-        print(f"plan: {plan.flavour} {plan.version}, {_where_it_runs(plan)}")
+        later = f", also in later {plan.version.split('.')[0]} and in tensorrt-lean" if plan.version_compatible else ""
+        print(f"plan: {plan.flavour} {plan.version}, for {gpus_of(plan)}{later}")
         if plan.memory:
             print(f"  GPU memory for intermediate results: {memory_of(plan)}")
         if plan.parity is None:
@@ -70,12 +70,3 @@ def tell_written(done: Exported, start: float, rebuilt: bool = False) -> None:
     if done.reference is not None:
         wrote.append(f"{done.reference} ({done.reference.stat().st_size / 1e6:.1f} MB)")
     print(f"wrote {', '.join(wrote)} and {done.manifest_path} in {time.perf_counter() - start:.0f} s")
-
-
-def _where_it_runs(plan: Plan) -> str:
-    later = f", also in later {plan.version.split('.')[0]} and in tensorrt-lean" if plan.version_compatible else ""
-    if plan.hardware == "same-gpu":
-        return f"for {plan.gpu}{later}"
-    if plan.hardware == "ampere-plus":
-        return f"for compute capability 8.0 and later{later}"
-    return f"for compute capability {', '.join(plan.compute_capabilities)}{later}"

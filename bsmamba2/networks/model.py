@@ -7,10 +7,9 @@ Axes: b batch, s stems, c audio channels, t frames, f bins, k sub-bands, d featu
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -89,18 +88,19 @@ class BandSplitSeparator(nn.Module):
 
         `first` are those of the first layer. With `recompute` or `lean` only some sequences at a time.
         """
-        size = max(1, POSITIONS // x.shape[1]) if self.lean or self.recompute else None
-        if self.config.value_residual:
-            of_first = itertools.repeat(None) if first is None else _parts(first, size)
-            run = cast(Transformer, block).with_values
-            outputs = [run(part, own) for part, own in zip(_parts(x, size), of_first, strict=False)]
-            x, values = (_whole(parts) for parts in zip(*outputs, strict=True))
-            return x, values
+        with_values = self.config.value_residual
+        call: Callable[..., Any] = cast(Transformer, block).with_values if with_values else block
         if self.recompute:
-            steps = [cast(Tensor, checkpoint(block, part, use_reentrant=False)) for part in _parts(x, size)]
-        else:
-            steps = [block(part) for part in _parts(x, size)]
-        return _whole(steps), None
+            call = partial(checkpoint, call, use_reentrant=False)
+        inputs = (x,) if first is None else (x, first)
+        if not (self.lean or self.recompute):
+            return call(*inputs) if with_values else (call(x), None)
+        size = max(1, POSITIONS // x.shape[1])
+        outputs = [call(*parts) for parts in zip(*(each.split(size) for each in inputs), strict=True)]
+        if with_values:
+            out, values = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+            return out, values
+        return torch.cat(outputs), None
 
     def masks(self, x: Tensor) -> Tensor:
         """Output of the dual path [b, t, k, d] -> the complex mask of every stem [b, s, t, f, c, 2], float32."""
@@ -116,14 +116,6 @@ class BandSplitSeparator(nn.Module):
             if isinstance(module, Mamba2):
                 module.scan, module.conv = scan, conv
         return self
-
-
-def _parts(x: Tensor, size: int | None) -> Sequence[Tensor]:
-    return (x,) if size is None else x.split(size)
-
-
-def _whole(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def complex_product(a: Tensor, b: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from bsmamba2.networks.model import POSITIONS
 from export.graph.nodes import nodes_of
 from runtime.backends import Done
 from runtime.backends.onnxruntime import session_options
@@ -25,7 +26,6 @@ from runtime.errors import EngineError
 Array = NDArray[Any]
 
 BLOCK = re.compile(r"layers\.\d+\.\w+\.x")  # the input of a block [m, l, d], as export.graph.dual_path names it
-POSITIONS = 1 << 13  # of the sequences that a block processes at a time
 
 
 class Piece(NamedTuple):

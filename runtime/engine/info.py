@@ -134,12 +134,12 @@ def _files(engine: Path, m: Manifest) -> str:
     if m.plan is not None and m.plan.file is not None:
         plan = m.plan
         later = " or later of this major version" if plan.version_compatible else ""
-        made = f"{plan.flavour} {plan.version}{later}, {_gpus(plan)}"
+        made = f"{plan.flavour} {plan.version}{later}, {gpus_of(plan)}"
         files.append(f"{m.plan.file.file} ({m.plan.file.bytes / 1e6:.1f} MB, {made})")
     return ", ".join([*files, f"{manifest_path(engine).name} (manifest)"])
 
 
-def _gpus(plan: Plan) -> str:
+def gpus_of(plan: Plan) -> str:
     """The GPUs that run it."""
     if plan.hardware == "same-gpu":
         return f"{plan.gpu} only"
