@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
+from cuda import bindings
+from cuda.bindings import runtime  # noqa: F401 - becomes an attribute of `bindings`
 from cuda_double import CudaDouble, cudaError_t
 
 from runtime.engine.gpu import Gpu, find_gpu
@@ -14,7 +16,7 @@ from runtime.engine.gpu import Gpu, find_gpu
 def cuda(monkeypatch):
     """cuda-python for CUDA 13."""
     double = CudaDouble("NVIDIA L4", "8.9", others=[("NVIDIA T4", "7.5"), ("NVIDIA A100", "8.0")])
-    monkeypatch.setattr("cuda.bindings.runtime", double)
+    monkeypatch.setattr(bindings, "runtime", double)
     return double
 
 
