@@ -8,15 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
-
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import StftConfig
 from export.describe import describe, model_of
 from export.errors import ExportError
 from export.files import Exported, Report, described, put_in_place, writing
 from export.graph.check_graph import check_graph
-from export.graph.save import save
+from export.graph.save import add_metadata, save
 from export.graph.to_onnx import to_onnx
 from export.plan.build import NO_PROBES, Build, Progress
 from export.plan.checked import build_checked
@@ -78,6 +76,7 @@ def export_engine(
         report("checking the graph")
         part = folder / finals.onnx.name
         data = save(graph, part)
+        del graph  # a gigabyte, in the largest networks
         check_graph(part, frames, config.stft.bins, config.channels, len(config.stems), precision, scan, probes)
         stages = None
         if reference:
@@ -107,8 +106,7 @@ def export_engine(
             probes=probes,
             parity=parity,
         )
-        onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.inside_onnx()})
-        save(graph, part)
+        add_metadata(part, {METADATA_KEY: manifest.inside_onnx()})
         manifest = replace(manifest, onnx=described(part), onnx_data=None if data is None else described(data))
         not_run = ""
         if build is not None:

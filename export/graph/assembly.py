@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import NodeProto, ValueInfoProto, numpy_helper
 from torch import nn
 
 from export.graph.template import Template
@@ -19,8 +19,9 @@ class Assembly:
     """Nodes, in order, and initializers; tensors are known by their names. Equal initializers are stored once."""
 
     def __init__(self) -> None:
-        self._nodes: list[NodeProto] = []
-        self._initializers: list[TensorProto] = []
+        self._model = onnx.helper.make_model(
+            onnx.helper.make_graph([], "main_graph", [], []), opset_imports=[], ir_version=10, producer_name="bsmamba2"
+        )
         self._stored: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._opsets: dict[str, int] = {}
 
@@ -37,12 +38,14 @@ class Assembly:
         for name, array in template.weights(module).items():
             names[name] = self.constant(prefix + name, array)
         for node in template.nodes:
-            self._nodes.append(_renamed(node, lambda name: names.get(name, prefix + name) if name else ""))
+            copy = self._model.graph.node.add()
+            copy.CopyFrom(node)
+            _rename(copy, lambda name: names.get(name, prefix + name) if name else "")
         self._opsets |= template.opsets
 
     def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Add one node and return the name of its output, `output`."""
-        self._nodes.append(onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
+        self._model.graph.node.append(onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
@@ -51,24 +54,20 @@ class Assembly:
         key = str(array.dtype), array.shape, hashlib.sha256(content.tobytes()).digest()
         if key not in self._stored:
             self._stored[key] = name
-            self._initializers.append(numpy_helper.from_array(array, name))
+            self._model.graph.initializer.append(numpy_helper.from_array(array, name))
         return self._stored[key]
 
     def model(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> onnx.ModelProto:
-        graph = onnx.helper.make_graph(self._nodes, "main_graph", inputs, outputs, self._initializers)
+        """The finished model; nothing can be added afterwards."""
+        self._model.graph.input.extend(inputs)
+        self._model.graph.output.extend(outputs)
         opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
-        return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="bsmamba2")
-
-
-def _renamed(node: NodeProto, rename: Callable[[str], str]) -> NodeProto:
-    """A copy of `node` with all tensors renamed, and without what tracing noted."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    _rename(copy, rename)
-    return copy
+        self._model.opset_import.extend(opsets)
+        return self._model
 
 
 def _rename(node: NodeProto, rename: Callable[[str], str]) -> None:
+    """Rename all tensors of `node`, and remove what tracing noted."""
     node.name = rename(node.name)
     node.ClearField("doc_string")
     node.ClearField("metadata_props")

@@ -23,6 +23,14 @@ def save(graph: onnx.ModelProto, path: Path, limit: int = LIMIT) -> Path | None:
     return data if data.exists() else None
 
 
+def add_metadata(path: Path, entries: dict[str, str]) -> None:
+    """Add metadata to the ONNX file `path`, without reading it: messages of protobuf in a row are read as one."""
+    extra = onnx.ModelProto()
+    onnx.helper.set_model_props(extra, entries)
+    with path.open("ab") as file:
+        file.write(extra.SerializeToString())
+
+
 def data_of(graph: Path) -> Path:
     """The file with the weights of `graph`, where they are not in it."""
     return graph.with_name(graph.name + ".data")

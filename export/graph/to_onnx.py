@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Sequence
 
 import onnx
@@ -67,6 +68,7 @@ def to_onnx(
     templates = {name: template_of_part(name, form, frames, precision, bool(probes)) for name in parts_of(form)}
     length = frames.opt if frames.min == frames.max else "frames"
     rest = [length, config.stft.bins, config.channels, 2]
+    gc.collect()  # what tracing leaves behind holds copies of the weights, in cycles
     graph = Assembly()
     graph.place(templates["band_split"], form.band_split, "band_split.", [INPUT_NAME], ["features"])
     layers = add_dual_path(graph, form, templates, "features", length)

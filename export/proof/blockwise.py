@@ -38,14 +38,19 @@ class Piece(NamedTuple):
 
 
 class BlockwiseBackend:
-    """A `runtime.backends.Backend` for the ONNX file `graph`, in ONNX Runtime on the CPU."""
+    """A `runtime.backends.Backend` for the ONNX file `graph`, in ONNX Runtime on the CPU.
+
+    Weights in a file of their own beside it are read with the block that uses them, the others kept in memory.
+    Writes a file into that folder.
+    """
 
     depth = 1
 
     def __init__(self, graph: Path) -> None:
         self.name = f"onnxruntime {ort.__version__}, CPU, block by block"
         self.notes: list[str] = []
-        self._model = onnx.load(graph)
+        self._model = onnx.load(graph, load_external_data=False)
+        self._file = graph.with_name(f"piece-{graph.name}")
         self._weights = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self._makers = {name: i for i, node in enumerate(self._model.graph.node) for name in node.output}
         self._pieces = list(self._cut())
@@ -98,14 +103,15 @@ class BlockwiseBackend:
         options.enable_mem_pattern = False
         given = {name: known[name] for name in piece.takes}
         try:
-            session = ort.InferenceSession(self._model_of(piece, given), options, ["CPUExecutionProvider"])
+            onnx.save(self._model_of(piece, given), self._file)
+            session = ort.InferenceSession(self._file, options, ["CPUExecutionProvider"])
             parts = _slices(given) if piece.is_block else [given]
             results = [session.run(piece.gives, part) for part in parts]
         except Exception as error:  # ONNX Runtime's exceptions have no common root
             raise EngineError(f"ONNX Runtime failed on {', '.join(piece.gives)} ({error})") from error
         return [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
-    def _model_of(self, piece: Piece, given: dict[str, Array]) -> bytes:
+    def _model_of(self, piece: Piece, given: dict[str, Array]) -> onnx.ModelProto:
         used = {name for i in piece.nodes for name in self._inputs(i)}
         graph = onnx.helper.make_graph(
             [self._model.graph.node[i] for i in piece.nodes],
@@ -119,14 +125,12 @@ class BlockwiseBackend:
             [onnx.ValueInfoProto(name=name) for name in piece.gives],
             [tensor for name, tensor in self._weights.items() if name in used],
         )
-        model = onnx.helper.make_model(
+        return onnx.helper.make_model(
             graph,
             functions=self._model.functions,
             opset_imports=self._model.opset_import,
             ir_version=self._model.ir_version,
         )
-        content: bytes = model.SerializeToString()
-        return content
 
 
 def _slices(given: dict[str, Array]) -> Iterator[dict[str, Array]]:

@@ -71,12 +71,14 @@ def verify(
     bfloat16, and the network in bfloat16 in PyTorch.
     """
     report("running ONNX Runtime on the test signal")
-    if precision == "bf16":
-        wide = graph.with_name(f"wide-{graph.name}")
-        save(widened(onnx.load(graph)), wide)
-        graph = wide
+    checked = graph
+    if precision == "bf16" or target == "gpu":
+        checked = graph.with_name(f"checked-{graph.name}")
+        model_file = onnx.load(graph)
+        save(widened(model_file) if precision == "bf16" else model_file, checked, limit=0)  # see BlockwiseBackend
+        del model_file
     in_batches = batch_max > 1
-    backend: Backend = BlockwiseBackend(graph) if target == "gpu" else OnnxRuntimeBackend(graph, threads=None)
+    backend: Backend = BlockwiseBackend(checked) if target == "gpu" else OnnxRuntimeBackend(checked, threads=None)
     worst = check(backend, expected, precision, in_batches)
     executor = backend.name
     del backend
