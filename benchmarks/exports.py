@@ -1,4 +1,4 @@
-"""What a whole `bsm-export --trt tensorrt-rtx` takes: seconds of each step and peak memory, for networks and precisions.
+"""What a whole `bsm-export --trt tensorrt-rtx` takes: seconds of each step and peak memory, by network and precision.
 
     python benchmarks/exports.py [--kind NAME ...] [--precision NAME ...]
 
@@ -58,8 +58,9 @@ def main() -> None:
             save_checkpoint(network(kind), checkpoint)
             for precision in args.precision:
                 seconds, peak, steps = export(checkpoint, Path(folder) / "e.onnx", NETWORKS[kind][1], precision)
-                parts = [sum(each for name, each in steps.items() if name.startswith(step)) for step in STEPS]
-                print(f"| {kind} | {precision} | {seconds:.0f} | {peak:.2f} | {' | '.join(map(str, parts))} |", flush=True)
+                row = [kind, precision, f"{seconds:.0f}", f"{peak:.2f}"]
+                row += [str(sum(each for name, each in steps.items() if name.startswith(step))) for step in STEPS]
+                print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
