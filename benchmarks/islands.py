@@ -71,12 +71,12 @@ def without_gate(kind: torch.dtype) -> tuple[type, str, Callable[..., Tensor]]:
 def with_scan(change: Callable[..., Tensor]) -> tuple[type, str, Callable[..., Tensor]]:
     wide = mamba2.Mamba2.forward
 
-    def forward(self: mamba2.Mamba2, u: Tensor) -> Tensor:
-        self.scan = change
+    def forward(self: mamba2.Mamba2, u: Tensor, reverse: bool = False) -> Tensor:
+        self.form = scan.Form(change, scan.depthwise_conv)
         try:
-            return wide(self, u)
+            return wide(self, u, reverse)
         finally:
-            self.scan = scan.chunked_scan
+            self.form = scan.scan_named("chunked")
 
     return mamba2.Mamba2, "forward", forward
 

@@ -1,7 +1,7 @@
 """The fused scan as a Triton kernel: one program per sequence and head, whose state stays on the chip.
 
-The block form of `bsmamba2.networks.scan.chunked_scan`, chunk after chunk: x, dt, B and C are read once and y is written
-once; nothing else of it goes through memory. Products multiply 16-bit numbers; their sums, the state and the decays are
+The block form of `bsmamba2.networks.scan.chunked_scan`, chunk after chunk: x, dt, B and C are read once, y is written
+once, and nothing else goes through memory. Products multiply 16-bit numbers; their sums, the state and the decays are
 float32, and running sums of log-decays have two parts, as in `RunningSum`.
 
 `bsmamba2.networks.fused_scan` calls it in PyTorch, `python -m export.plan.make_ptx` compiles it for TensorRT. So the
@@ -34,21 +34,21 @@ def ssd_scan(
     bc_row,
     reverse,  # 0, or 1: from the last position to the first
     y,  # [b, l, h, p], contiguous
-    P: tl.constexpr,
-    N: tl.constexpr,
-    Q: tl.constexpr,  # positions of a chunk
+    headdim: tl.constexpr,
+    d_state: tl.constexpr,
+    chunk: tl.constexpr,  # positions of a step
 ):
     sequence = (tl.program_id(0) // heads).to(tl.int64)
     head = tl.program_id(0) % heads
-    x += sequence * length * x_row + head * P
-    y += sequence * length * heads * P + head * P
+    x += sequence * length * x_row + head * headdim
+    y += sequence * length * heads * headdim + head * headdim
     dt += sequence * length * heads + head
     b += sequence * length * bc_row
     c += sequence * length * bc_row
     decay_rate, skip = tl.load(a + head), tl.load(d + head)
-    i, p, n = tl.arange(0, Q), tl.arange(0, P), tl.arange(0, N)
-    state = tl.zeros((N, P), dtype=tl.float32)
-    for start in range(0, length, Q):
+    i, p, n = tl.arange(0, chunk), tl.arange(0, headdim), tl.arange(0, d_state)
+    state = tl.zeros((d_state, headdim), dtype=tl.float32)
+    for start in range(0, length, chunk):
         # 1. one chunk; positions after the end have dt = 0, which neither decays nor changes the state
         inside = start + i < length
         at = tl.where(inside, tl.where(reverse == 1, length - 1 - start - i, start + i), 0)
@@ -73,7 +73,7 @@ def ssd_scan(
         # 4. what earlier chunks left
         before = tl.dot(c_chunk, state.to(x.dtype.element_ty), input_precision="ieee")
         out += before * tl.exp(coarse + fine)[:, None]
-        tl.store(y + at[:, None] * (heads * P) + p[None, :], out.to(y.dtype.element_ty), mask=some)
+        tl.store(y + at[:, None] * (heads * headdim) + p[None, :], out.to(y.dtype.element_ty), mask=some)
 
         # 5. what this chunk leaves
         to_end = tl.exp((coarse_sum - coarse) + (fine_sum - fine)) * dt_chunk

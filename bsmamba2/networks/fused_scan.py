@@ -1,4 +1,4 @@
-"""The fused scan in PyTorch: one Triton kernel for the whole scan, forward or reverse, D inside. fp16 and bf16, CUDA."""
+"""The fused scan in PyTorch: one Triton kernel for all of it, forward or reverse, D inside. On CUDA, in 16 bits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ def run_kernel(
     d = torch.zeros_like(a) if d is None else d.contiguous()
     sizes = length, heads, x.stride(1), b.stride(1), int(reverse)
     kernel[(batch * heads,)](
-        *(x, dt.contiguous(), a.contiguous(), b, c, d, *sizes, y), P=p, N=b.shape[-1], Q=CHUNK, **OPTIONS
+        *(x, dt.contiguous(), a.contiguous(), b, c, d, *sizes, y),
+        headdim=p,
+        d_state=b.shape[-1],
+        chunk=CHUNK,
+        **OPTIONS,
     )
     return y
 
@@ -61,9 +65,15 @@ def _check(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor | N
         raise ScanError("scan 'fused' has no gradients: run it in torch.inference_mode(), or use scan 'chunked'")
     if x.dtype not in (torch.float16, torch.bfloat16) or not x.dtype == b.dtype == c.dtype:
         found = ", ".join(str(each.dtype).removeprefix("torch.") for each in (x, b, c))
-        raise ScanError(f"scan 'fused' takes x, B and C in float16 or bfloat16, got {found}: use scan 'chunked'")
+        raise ScanError(
+            f"scan 'fused' takes x, B and C in float16 or bfloat16, got {found}: convert the network with "
+            "bsmamba2.networks.precision.to_precision, or use scan 'chunked'"
+        )
     if any(each.dtype != torch.float32 for each in (dt, a, *([] if d is None else [d]))):
-        raise ScanError("scan 'fused' takes dt, A and D in float32: use scan 'chunked'")
+        raise ScanError(
+            "scan 'fused' takes dt, A and D in float32: convert the network with "
+            "bsmamba2.networks.precision.to_precision, or use scan 'chunked'"
+        )
     for name, size in (("head dimension", x.shape[-1]), ("state dimension", b.shape[-1])):
         if size < LEAST_SIZE or size & (size - 1):
             raise ScanError(

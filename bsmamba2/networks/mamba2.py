@@ -36,7 +36,10 @@ class GatedNorm(MeanSquareNorm):
 
 
 class Mamba2(nn.Module):
-    """One causal mixer, [b, l, d] -> [b, l, d] (mamba_ssm v2.2.2 `Mamba2`, ngroups 1, no dt limit)."""
+    """One causal mixer, [b, l, d] -> [b, l, d] (mamba_ssm v2.2.2 `Mamba2`, ngroups 1, no dt limit).
+
+    With `reverse`, for which `form` must be a whole one, it runs from the last position to the first.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -46,7 +49,7 @@ class Mamba2(nn.Module):
         self.sizes = (inner, conv_dim, heads)
         self.inner_sizes = (inner, config.d_state, config.d_state)
         self.headdim = config.headdim
-        self.scan, self.conv = scan_named("chunked")
+        self.form = scan_named("chunked")
 
         # Initial A in [1, 16] and dt log-uniform in [1e-3, 0.1], as mamba_ssm draws them.
         dt = torch.exp(torch.rand(heads) * math.log(0.1 / 1e-3) + math.log(1e-3)).clamp(min=1e-4)
@@ -58,25 +61,32 @@ class Mamba2(nn.Module):
         self.norm = GatedNorm(inner)
         self.out_proj = nn.Linear(inner, config.dim, bias=False)
 
-    def forward(self, u: Tensor) -> Tensor:
+    def forward(self, u: Tensor, reverse: bool = False) -> Tensor:
+        form, direction = self.form, {"reverse": reverse} if self.form.is_whole else {}
         z, xbc, dt = self.in_proj(u).split(self.sizes, dim=-1)
-        x, b, c = self.conv(xbc, self.conv1d.weight, cast(Tensor, self.conv1d.bias)).split(self.inner_sizes, dim=-1)
+        xbc = form.conv(xbc, self.conv1d.weight, cast(Tensor, self.conv1d.bias), **direction)
+        x, b, c = xbc.split(self.inner_sizes, dim=-1)
         x = x.unflatten(-1, (-1, self.headdim))  # [b, l, h, p]
-        y = self.scan(x, F.softplus(wide(dt) + self.dt_bias), -torch.exp(self.A_log), b, c)
-        y = y + (self.D[:, None] * x).to(x.dtype)
+        dt, a = F.softplus(wide(dt) + self.dt_bias), -torch.exp(self.A_log)
+        if form.is_whole:
+            y = form.scan(x, dt, a, b, c, self.D, **direction)
+        else:
+            y = form.scan(x, dt, a, b, c) + (self.D[:, None] * x).to(x.dtype)
         return self.out_proj(self.norm(y.flatten(-2), z))
 
 
 class ResidualMixer(nn.Module):
-    """x + mixer(norm(x)): the `Block` of mamba_ssm without its MLP."""
+    """x + mixer(norm(x)): the `Block` of mamba_ssm without its MLP. `reverse`: from the last position to the first."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.norm = MeanSquareNorm(config.dim)
         self.mixer = Mamba2(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.mixer(self.norm(x))
+    def forward(self, x: Tensor, reverse: bool = False) -> Tensor:
+        if reverse and not self.mixer.form.is_whole:
+            return self(x.flip(1)).flip(1)
+        return x + self.mixer(self.norm(x), reverse)
 
 
 class Merge(nn.Module):
@@ -108,5 +118,5 @@ class MambaBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         ahead = self.forward_blocks[0](x)
-        back = self.backward_blocks[0](x.flip(1)).flip(1)
+        back = self.backward_blocks[0](x, reverse=True)
         return x + self.linear(torch.cat([ahead, back], dim=-1))

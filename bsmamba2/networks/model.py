@@ -114,10 +114,10 @@ class BandSplitSeparator(nn.Module):
 
     def use_scan(self, name: str) -> BandSplitSeparator:
         """Choose the form of every Mamba2 scan by a name in `bsmamba2.networks.scan.SCANS`. Returns self."""
-        scan, conv = scan_named(name)
+        form = scan_named(name)
         for module in self.modules():
             if isinstance(module, Mamba2):
-                module.scan, module.conv = scan, conv
+                module.form = form
         return self
 
 

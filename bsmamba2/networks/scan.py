@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bsmamba2.errors import ScanError
+from bsmamba2.networks.fused_scan import fused_scan
 
 SCAN_CHUNK = 64  # positions q of one chunk of the block form
 
@@ -161,17 +162,19 @@ def kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tenso
     return scan(x, dt, a, b[:, :, None], c[:, :, None], chunk_size=256)
 
 
-def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
     """Causal depthwise convolution and SiLU: x [b, l, d], weight [d, 1, taps], bias [d] -> [b, l, d].
 
-    Tap k multiplies x[t - (taps - 1) + k], with zeros before the start. Written as a sum over the taps: this needs no
-    transposition, ONNX has no bfloat16 convolution before opset 22, and TensorRT plans become smaller.
+    Tap k multiplies x[t - (taps - 1) + k], with zeros before the start; with `reverse`, x[t + (taps - 1) - k], with
+    zeros after the end. Written as a sum over the taps: this needs no transposition, ONNX has no bfloat16 convolution
+    before opset 22, and TensorRT plans become smaller.
     """
     length, taps = x.shape[1], weight.shape[-1]
-    padded = F.pad(x, (0, 0, taps - 1, 0))
+    padded = F.pad(x, (0, 0, 0, taps - 1) if reverse else (0, 0, taps - 1, 0))
     y = bias
     for k in range(taps):
-        y = y + padded[:, k : k + length] * weight[:, 0, k]
+        start = taps - 1 - k if reverse else k
+        y = y + padded[:, start : start + length] * weight[:, 0, k]
     return F.silu(y)
 
 
@@ -195,20 +198,25 @@ def _kernel(module: str, name: str, x: Tensor) -> Callable[..., Tensor]:
     return kernel
 
 
-Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-Conv = Callable[[Tensor, Tensor, Tensor], Tensor]
+class Form(NamedTuple):
+    """A form of the scan and of the causal convolution before it."""
 
-# name -> (scan, causal convolution)
-SCANS: dict[str, tuple[Scan, Conv]] = {
-    "sequential": (sequential_scan, depthwise_conv),
-    "chunked": (chunked_scan, depthwise_conv),
-    "unrolled": (unrolled_scan, depthwise_conv),
-    "kernel": (kernel_scan, kernel_conv),
+    scan: Callable[..., Tensor]  # (x, dt, A, B, C) -> y
+    conv: Callable[..., Tensor]  # (x, weight, bias) -> y
+    is_whole: bool = False  # the scan also takes D and adds D x; both take `reverse`, so the input need not be flipped
+
+
+SCANS: dict[str, Form] = {
+    "sequential": Form(sequential_scan, depthwise_conv),
+    "chunked": Form(chunked_scan, depthwise_conv),
+    "unrolled": Form(unrolled_scan, depthwise_conv),
+    "kernel": Form(kernel_scan, kernel_conv),
+    "fused": Form(fused_scan, depthwise_conv, is_whole=True),
 }
 
 
-def scan_named(name: str) -> tuple[Scan, Conv]:
-    """The scan of that name and its convolution. Raises ScanError for an unknown name."""
+def scan_named(name: str) -> Form:
+    """The form of that name. Raises ScanError for an unknown name."""
     if name not in SCANS:
         raise ScanError(f"scan {name!r} is unknown: expected one of {', '.join(SCANS)}")
     return SCANS[name]

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from export.errors import ExportError
-from export.graph.custom_scan import DOMAIN, NAME, VERSION
+from export.graph.custom_scan import DOMAIN, NAME, SCANS, VERSION
 from export.graph.nodes import nodes_of
 from export.graph.tracing import OPSET
 from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
@@ -47,7 +47,7 @@ def check_graph(
     model = onnx.load(path, load_external_data=False)
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     custom = {(function.domain, function.name) for function in model.functions}
-    expected = ({"": OPSET, DOMAIN: VERSION}, {(DOMAIN, NAME)}) if scan == "custom" else ({"": OPSET}, set())
+    expected = ({"": OPSET, DOMAIN: VERSION}, {(DOMAIN, NAME)}) if scan in SCANS else ({"": OPSET}, set())
     if (opsets, custom) not in (expected, ({"": OPSET}, set())):
         raise ExportError(
             f"the exported graph uses opsets {opsets} and functions {sorted(custom)}: expected {expected[0]} "

@@ -24,7 +24,7 @@ class InTurn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         ahead = self.block.forward_blocks[0](x)
-        back = self.block.backward_blocks[0]((x + 0 * ahead).flip(1)).flip(1)
+        back = self.block.backward_blocks[0](x + 0 * ahead, reverse=True)
         return x + self.block.linear(torch.cat([ahead, back], dim=-1))
 
 

@@ -13,6 +13,7 @@ from bsmamba2.networks.precision import to_precision
 from export.graph.assembly import Assembly
 from export.graph.bands import group_bands
 from export.graph.custom_scan import DOMAIN, VERSION, scan_function, use_custom_scan
+from export.graph.custom_scan import SCANS as NODE_SCANS
 from export.graph.dual_path import add_dual_path
 from export.graph.fold import fold_dual_path
 from export.graph.in_turn import take_turns
@@ -37,7 +38,7 @@ def prepared(
     group_bands(model)
     fix_rotary(model, frames.max)
     to_precision(model, precision)
-    if scan == "custom":
+    if scan in NODE_SCANS:
         use_custom_scan(model)
     else:
         model.use_scan(scan)
@@ -84,7 +85,7 @@ def to_onnx(
         ],
     )
     take_conv_weights_inside(proto)
-    if scan == "custom" and config.kind != "transformer":
+    if scan in NODE_SCANS and config.kind != "transformer":
         proto.functions.append(scan_function(config, precision))
         if all(opset.domain != DOMAIN for opset in proto.opset_import):  # all of its nodes are inside Scan bodies
             proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))

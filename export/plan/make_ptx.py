@@ -18,7 +18,7 @@ from export.plan.scan_kernel import FOLDER, INDEX
 
 CAPABILITY = 80  # the driver compiles PTX for 8.0 for this and every later GPU
 PTX_VERSION = 80  # that of CUDA 12.0: the oldest driver that full TensorRT runs with
-SIZES = {"P": 64, "N": 128}  # head dimension and state dimension of the published networks
+SIZES = {"headdim": 64, "d_state": 128}  # head dimension and state dimension of the published networks
 TYPES = {"fp16": "fp16", "bf16": "bf16"}  # precision -> Triton's name
 HIDDEN = 2  # pointers that Triton appends to the parameters of a kernel, for memory that this one does not use
 ENTRY = re.compile(r"(\.visible \.entry (\w+)\(\n)(.*?)(\n\))", re.S)
@@ -34,7 +34,7 @@ def made() -> dict[str, str]:
     from bsmamba2.networks.fused_scan import CHUNK, OPTIONS
 
     triton.knobs.compilation.disable_line_info = True  # PTX without paths of this machine
-    constants = SIZES | {"Q": CHUNK}
+    constants = SIZES | {"chunk": CHUNK}
     names = [each.name for each in ssd_scan.params]
     aligned = [names.index(name) for name in ("x", "dt", "a", "b", "c", "d", "x_row", "bc_row", "y")]
     files, kernels = {}, {}
@@ -58,9 +58,7 @@ def made() -> dict[str, str]:
             "entry": entry,
             "threads": 32 * compiled.metadata.num_warps,
             "shared": compiled.metadata.shared,
-            "headdim": SIZES["P"],
-            "state": SIZES["N"],
-            "chunk": CHUNK,
+            **constants,
         }
     files[INDEX] = json.dumps({"triton": triton.__version__, "kernels": kernels}, indent=2) + "\n"
     return files

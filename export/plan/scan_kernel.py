@@ -21,7 +21,7 @@ class Kernel(NamedTuple):
     threads: int  # of a block
     shared: int  # bytes of shared memory
     headdim: int
-    state: int
+    d_state: int
     chunk: int  # positions
 
     def grid(self, sequences: Any, heads: Any) -> Any:
@@ -30,7 +30,7 @@ class Kernel(NamedTuple):
 
     def integers(self, length: Any, heads: Any, reverse: bool) -> tuple[Any, Any, Any, int, int]:
         """The integers among the arguments: length, heads, elements from a position to the next in x and in B, C."""
-        return length, heads, heads * self.headdim, self.state, int(reverse)
+        return length, heads, heads * self.headdim, self.d_state, int(reverse)
 
 
 def kernel_of(precision: str) -> Kernel:

@@ -92,10 +92,10 @@ def test_complex_product_is_torch_s():
 def test_choosing_a_scan_reaches_every_mixer_or_none():
     model = BandSplitSeparator(SMALL)
     model.use_scan("sequential")
-    assert {m.scan for m in model.modules() if hasattr(m, "scan")} == {sequential_scan}
+    assert {m.form.scan for m in model.modules() if hasattr(m, "form")} == {sequential_scan}
     with pytest.raises(ScanError):
         model.use_scan("fast")
-    assert {m.scan for m in model.modules() if hasattr(m, "scan")} == {sequential_scan}
+    assert {m.form.scan for m in model.modules() if hasattr(m, "form")} == {sequential_scan}
 
 
 @pytest.mark.parametrize(

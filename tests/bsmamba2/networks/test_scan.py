@@ -75,7 +75,7 @@ def test_a_strong_decay_does_not_blur_the_weak_ones_after_it(strong):
 
 
 def test_unknown_scan_is_refused():
-    with pytest.raises(ScanError, match="expected one of sequential, chunked, unrolled, kernel"):
+    with pytest.raises(ScanError, match="expected one of sequential, chunked, unrolled, kernel, fused"):
         scan.scan_named("parallel")
 
 
@@ -108,5 +108,5 @@ def test_kernels_get_the_layouts_they_document(monkeypatch):
     x = torch.randn(2, 70, 32, dtype=torch.float64)
     expected = block(x)
     for side in (block.forward_blocks[0], block.backward_blocks[0]):
-        side.mixer.scan, side.mixer.conv = scan.scan_named("kernel")
+        side.mixer.form = scan.scan_named("kernel")
     torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-10)
