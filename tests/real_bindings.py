@@ -44,7 +44,12 @@ def classes_of(name: str, folder: Path) -> Classes:
     `folder` is for what is made to import them.
     """
     if name == RTX:
-        return _described("tensorrt_rtx", {})
+        return json.loads(printed_with("tensorrt_rtx", {}, "describe_bindings.py"))
+    return json.loads(printed_with(*unpacked(name, folder), "describe_bindings.py"))
+
+
+def unpacked(name: str, folder: Path) -> tuple[str, dict[str, str]]:
+    """The module of the bindings `name`, and the environment in which it can be imported. Skips the test without."""
     module, start = WHEELS[name]
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     wheels = sorted(FOLDER.glob(f"{start}-{python}-*.whl"))
@@ -62,14 +67,15 @@ def classes_of(name: str, folder: Path) -> Classes:
         library = each.decode()
         command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", str(folder / library), str(source)]
         subprocess.run(command, check=True, capture_output=True)
-    return _described(module, {"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(folder)})
+    return module, {"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
 
 
-def _described(module: str, environment: dict[str, str]) -> Classes:
-    command = [sys.executable, str(Path(__file__).with_name("describe_bindings.py")), module]
+def printed_with(module: str, environment: dict[str, str], script: str) -> str:
+    """What `script`, a file beside this one, prints when it is given the module."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), module]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def accepts(overloads: Overloads, positional: int, keywords: set[str]) -> bool:
