@@ -25,9 +25,10 @@ from bsmamba2.networks.model import BandSplitSeparator
 from export.graph import to_onnx
 from export.graph.nodes import nodes_of
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
-from runtime.engine.manifest import SCANS, Range
+from runtime.engine.manifest import Range
 
 FRAMES = 801
+SCANS = ("chunked", "unrolled", "custom")
 
 
 def main() -> None:

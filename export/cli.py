@@ -162,7 +162,7 @@ def export(
         tell_written(done, start, rebuilt=True)
         return
 
-    build = plan_build(asked, precision) if trt is not None else None
+    build = plan_build(asked, precision, scan) if trt is not None else None
     for each in build.notes if build is not None else ():
         tell(each)
     target = target or ("cpu" if build is None else "gpu")

@@ -18,6 +18,7 @@ from export.graph.save import add_metadata, save
 from export.graph.to_onnx import to_onnx
 from export.plan.build import NO_PROBES, Build, Progress
 from export.plan.checked import build_checked
+from export.plan.scan_plugin import require_network
 from export.proof.reference import reference_of
 from export.proof.signal import signal_wave
 from export.proof.verify import TOLERANCES, expected_stems, verify
@@ -62,6 +63,10 @@ def export_engine(
     """
     config = checkpoint.config
     _check_options(checkpoint, frames, batch, precision, scan, target)
+    if scan == "plugin":
+        if build is None or not build.plugin:
+            raise ExportError("--scan plugin: is for plans of full TensorRT: add --trt tensorrt, or use --scan custom")
+        require_network(config, precision)
     if probe and build is not None:
         raise ExportError(f"--probe: {NO_PROBES}: leave out --probe or --trt")
     with writing(name, with_plan=build is not None, with_reference=reference) as (folder, finals):

@@ -20,6 +20,7 @@ OBJECTS = {
         "profile": "IOptimizationProfile",
         "cache": "ITimingCache",
     },
+    "export/plan/scan_plugin.py": {"network": "INetworkDefinition"},
     "export/plan/sums.py": {"network": "INetworkDefinition", "layer": "ILayer", "user": "ILayer", "tensor": "ITensor"},
     "export/plan/watched.py": {"builder": "Builder", "config": "IBuilderConfig"},
     "export/plan/inspect_engine.py": {"network": "INetworkDefinition", "engine": "ICudaEngine"},

@@ -116,7 +116,8 @@ def asked(trt: Any, creator: Any, narrow: Any, reverse: int) -> dict[str, Any]:
     entry, ptx = plugin.get_kernel([each.desc for each in described[:-1]], [described[-1].desc])
     return {
         "out": ["".join(each.text for each in out), out_types == [narrow]],
-        "linear": all(each.format == linear for each in formats) and [each.type for each in formats] == [*types, narrow],
+        "linear": all(each.format == linear for each in formats)
+        and [each.type for each in formats] == [*types, narrow],
         "tactics": tactics,
         "launch": {name: [each.expr.text, each.expr.number] for name, each in vars(launch).items()},
         "integers": [[integers[i].expr.text, integers[i].expr.number] for i in range(integers.nbSymExprs)],

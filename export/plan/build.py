@@ -11,6 +11,7 @@ from typing import Any
 
 from export.errors import ExportError
 from export.plan.choose import Build
+from export.plan.scan_plugin import register_scan, require_plugin
 from export.plan.sums import accumulate_in_float32
 from export.plan.watched import Progress, run_builder
 from runtime.engine.flavours import bindings, quiet_logger
@@ -42,10 +43,14 @@ def build_plan(
         builder = trt.Builder(logger)
     except Exception as error:  # the bindings raise a TypeError if the library returns no builder
         raise ExportError(f"{build.flavour} {build.version} does not start ({logger.first()})") from error
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    if build.plugin:
+        register_scan(trt)
+    network = builder.create_network(_network_flags(trt, build))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
         raise ExportError(f"{build.flavour} {build.version} cannot parse {graph.name}: {_parse_errors(parser)}")
+    if build.plugin:
+        require_plugin(trt, network)
     accumulate_in_float32(trt, network)
     network.name = label
     if network.name != label:
@@ -76,6 +81,13 @@ def build_plan(
         _write_timing_cache(cache, build.timing_cache, logger)
     activations: int | None = logger.activations
     return activations
+
+
+def _network_flags(trt: Any, build: Build) -> int:
+    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    if build.plugin:
+        flags |= 1 << int(trt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS)
+    return flags
 
 
 def _config(trt: Any, builder: Any, build: Build) -> Any:

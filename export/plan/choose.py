@@ -54,6 +54,7 @@ class Build:
     hardware: str | None = None  # one of the manifest's words
     optimization_level: int | None = None  # None: TensorRT's default
     version_compatible: bool = False
+    plugin: bool = False  # the scans are export.plan.scan_plugin
     notes: tuple[str, ...] = ()  # for the user, before the work starts
 
     @property
@@ -66,8 +67,8 @@ class Build:
         return ""
 
 
-def plan_build(asked: Asked, precision: str) -> Build:
-    """The build that is asked for, of a network in `precision`, if this machine can do it.
+def plan_build(asked: Asked, precision: str, scan: str = "chunked") -> Build:
+    """The build that is asked for, of a network in `precision` with this `scan`, if this machine can do it.
 
     The flavour "auto" is full TensorRT if it is installed, there is a GPU and no other GPU is asked for; otherwise
     TensorRT-RTX. Raises ExportError that says what is missing or does not go together.
@@ -78,6 +79,8 @@ def plan_build(asked: Asked, precision: str) -> Build:
     _check_values(asked)
     gpu, why_not = find_gpu()
     flavour, trt = _choose(wanted, gpu, why_not, asked.compute_capabilities)
+    if scan == "plugin":
+        _require_plugin(flavour, precision, gpu)
     notes: list[str] = []
     if flavour == "tensorrt":
         targets = _of_this_gpu(asked, precision, gpu, why_not)
@@ -95,6 +98,7 @@ def plan_build(asked: Asked, precision: str) -> Build:
         hardware=HARDWARE[asked.hardware or "none"] if flavour == "tensorrt" else None,
         optimization_level=asked.optimization_level,
         version_compatible=asked.version_compatible,
+        plugin=scan == "plugin",
         notes=tuple(f"note: {each}" for each in notes),
     )
 
@@ -143,6 +147,22 @@ def _bindings(flavour: str) -> tuple[str, ModuleType]:
         return flavour, bindings(flavour)
     except EngineError as error:
         raise ExportError(f"--trt {flavour}: {error}") from error
+
+
+def _require_plugin(flavour: str, precision: str, gpu: Gpu | None) -> None:
+    """Raise ExportError unless the kernel of `--scan plugin` can be used."""
+    instead = "or export with --scan chunked"
+    if flavour != "tensorrt":
+        raise ExportError(
+            "--scan plugin: TensorRT-RTX takes no plugins: use --trt tensorrt on the machine with the GPU, " + instead
+        )
+    if precision == "fp32":
+        raise ExportError(f"--scan plugin: the kernel computes in fp16 or bf16: use --precision fp16, {instead}")
+    if gpu is not None and int(gpu.capability.split(".")[0]) < 8:
+        raise ExportError(
+            f"--scan plugin: the kernel needs compute capability 8.0 or later, and {gpu.name} has {gpu.capability}: "
+            "export with --scan chunked"
+        )
 
 
 def _of_this_gpu(asked: Asked, precision: str, gpu: Gpu | None, why_not: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def rebuild_engine(
         )
     if manifest.probes:
         raise ExportError(f"{graph}: was exported with --probe, but {NO_PROBES}: export it again without --probe")
-    build = plan_build(_as_before(asked, manifest.plan), manifest.precision)
+    build = plan_build(_as_before(asked, manifest.plan), manifest.precision, manifest.scan)
     for each in build.notes:
         note(each)
     expected = [] if build.why_not_run else _expected(graph, manifest, report)

@@ -13,11 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsmamba2.config import ModelConfig
 from export.errors import ExportError
 from export.graph.custom_scan import DOMAIN, NAME
 from export.plan.scan_kernel import kernel_of
 
 ID = f"{DOMAIN}::{NAME}"
+
+
+def require_network(config: ModelConfig, precision: str) -> None:
+    """Raise ExportError unless the kernel is for a network of these sizes."""
+    if config.kind == "transformer":
+        raise ExportError("--scan plugin: this network has no Mamba2: leave it out")
+    kernel = kernel_of(precision)
+    found, needed = (config.headdim, config.d_state), (kernel.headdim, kernel.d_state)
+    if found != needed:
+        raise ExportError(
+            f"--scan plugin: the kernel is for a head dimension of {needed[0]} and a state of {needed[1]}, and this "
+            f"network has {found[0]} and {found[1]}: use --scan chunked"
+        )
 
 
 def register_scan(trt: Any) -> None:

@@ -23,6 +23,7 @@ SCANS = {
     "chunked": "chunked",
     "unrolled": "chunked, unrolled",
     "custom": "custom operator (standard operators as fallback)",
+    "plugin": "one kernel in the plan, custom operator (standard operators as fallback) in the ONNX file",
 }
 TARGETS = {"cpu": "cpu (slice by slice, little memory)", "gpu": "gpu (the whole batch at once)"}
 

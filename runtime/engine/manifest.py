@@ -20,7 +20,7 @@ METADATA_KEY = "bsmamba2.manifest"  # key of the copy in an ONNX file's metadata
 
 INPUT_NAME, OUTPUT_NAME = "mixture", "stems"
 PRECISIONS = ("fp32", "fp16", "bf16")
-SCANS = ("chunked", "unrolled", "custom")  # forms of the scan in the graph
+SCANS = ("chunked", "unrolled", "custom", "plugin")  # forms of the scan
 TARGETS = ("cpu", "gpu")  # hardware the graph is optimised for: slices of the sequences, or all of them at once
 FLAVOURS = ("tensorrt", "tensorrt-rtx")  # the TensorRT package that built a plan and must run it
 HARDWARE = ("same-gpu", "same-compute-capability", "ampere-plus")  # GPUs that run a plan of full TensorRT

@@ -149,7 +149,7 @@ def test_graphs_that_break_the_contract_are_refused(tmp_path, change, message):
         ({"frames": only(20), "batch": Range(1, 1, 65)}, "--batch-max 65: must be between 1 and 64"),
         ({"frames": only(20), "batch": Range(4, 2, 8)}, "--batch-min 4, --batch-opt 2, --batch-max 8: .*ascending"),
         ({"frames": only(20), "precision": "int8"}, "--precision int8: must be fp32, fp16 or bf16"),
-        ({"frames": only(20), "scan": "sequential"}, "--scan sequential: must be chunked, unrolled or custom"),
+        ({"frames": only(20), "scan": "sequential"}, "--scan sequential: must be chunked, unrolled, custom or plugin"),
     ],
 )
 def test_impossible_options_are_refused(tiny, tmp_path, options, message):

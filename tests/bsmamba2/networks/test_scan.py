@@ -110,3 +110,22 @@ def test_kernels_get_the_layouts_they_document(monkeypatch):
     for side in (block.forward_blocks[0], block.backward_blocks[0]):
         side.mixer.form = scan.scan_named("kernel")
     torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-10)
+
+
+def test_a_form_that_goes_in_reverse_itself_computes_what_flips_do():
+    """The convolution looks ahead, and D is inside."""
+
+    def whole(x, dt, a, b, c, d, reverse):
+        if reverse:
+            return whole(x.flip(1), dt.flip(1), a, b.flip(1), c.flip(1), d, False).flip(1)
+        return scan.chunked_scan(x, dt, a, b, c) + d[:, None] * x
+
+    block = MambaBlock(ModelConfig(dim=32)).double()
+    mixers = [side.mixer for side in (block.forward_blocks[0], block.backward_blocks[0])]
+    for mixer in mixers:
+        mixer.D.data = torch.rand_like(mixer.D)
+    x = torch.randn(2, 70, 32, dtype=torch.float64)
+    expected = block(x)
+    for mixer in mixers:
+        mixer.form = scan.Form(whole, scan.depthwise_conv, is_whole=True)
+    torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-10)

@@ -13,7 +13,7 @@ from tiny import FRAMES, LENGTHS, tiny_checkpoint
 from bsmamba2.checkpoint import load_checkpoint
 from bsmamba2.networks.scan import SCAN_CHUNK, sequential_scan
 from export.engine import export_engine, only
-from export.graph.custom_scan import DOMAIN, INPUTS, NAME, OUTPUT
+from export.graph.custom_scan import ATTRIBUTES, DOMAIN, INPUTS, NAME, OUTPUT, VERSION
 from export.graph.to_onnx import prepared
 from export.graph.tracing import OPSET
 from export.graph.widened import widened
@@ -72,26 +72,31 @@ def test_a_custom_scan_is_one_node_with_a_body(tracing, tmp_path):
     graph = tracing(tiny_checkpoint(tmp_path).model(), FRAMES, "fp16", "custom", "gpu")
     nodes = [node for node in graph.graph.node if node.domain == DOMAIN]
     assert [node.op_type for node in nodes] == [NAME] * 4  # two directions, along time and along the bands
-    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in nodes[0].attribute}
-    assert attributes == {"chunk": SCAN_CHUNK, "plugin_namespace": b"bsmamba2", "plugin_version": b"1"}
+    given = [{each.name: onnx.helper.get_attribute_value(each) for each in node.attribute} for node in nodes]
+    attributes = {"chunk": SCAN_CHUNK, "plugin_namespace": b"bsmamba2", "plugin_version": b"1"}
+    assert given == [attributes | {"reverse": reverse} for reverse in (0, 1, 0, 1)]
+    assert all(len(node.input) == 6 for node in nodes)
+    assert {opset.domain: opset.version for opset in graph.opset_import}[DOMAIN] == 2
     (function,) = graph.functions
     assert (function.domain, function.name) == (DOMAIN, NAME)
-    assert set(function.attribute) == set(attributes)
+    assert set(function.attribute) == set(given[0])
+    assert not [node for node in graph.graph.node if node.op_type == "Slice" and "flip" in node.name]
     onnx.checker.check_model(graph, full_check=True)
 
 
-def test_the_body_of_the_custom_scan_is_the_recurrence(tracing):
+@pytest.mark.parametrize("reverse", [0, 1])
+def test_the_body_of_the_custom_scan_is_the_recurrence(tracing, reverse):
     """Alone in a graph, at lengths and batches it was not traced with."""
     config, frames = golden_data.config("c"), STFT.forward(golden_data.wave_in("c")).shape[1]
     (function,) = tracing(golden_data.network("c"), only(frames), "fp32", "custom", "cpu").functions
     tensor = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node(NAME, INPUTS, [OUTPUT], domain=DOMAIN)],
+        [onnx.helper.make_node(NAME, INPUTS, [OUTPUT], domain=DOMAIN, reverse=reverse, **ATTRIBUTES)],
         "g",
         [tensor(name, onnx.TensorProto.FLOAT, None) for name in INPUTS],
         [tensor(OUTPUT, onnx.TensorProto.FLOAT, None)],
     )
-    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid(DOMAIN, 1)]
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid(DOMAIN, VERSION)]
     model = onnx.helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     heads = config.dim * config.expand // config.headdim
@@ -100,8 +105,12 @@ def test_the_body_of_the_custom_scan_is_the_recurrence(tracing):
         x = torch.randn(batch, length, heads, config.headdim)
         dt, a = torch.rand(batch, length, heads), -16 * torch.rand(heads)
         b, c = torch.randn(2, batch, length, config.d_state)
-        (found,) = session.run(None, dict(zip(INPUTS, (each.numpy() for each in (x, dt, a, b, c)), strict=True)))
-        reference = sequential_scan(*(each.double() for each in (x, dt, a, b, c))).numpy()
+        d = torch.randn(heads)
+        (found,) = session.run(None, dict(zip(INPUTS, (each.numpy() for each in (x, dt, a, b, c, d)), strict=True)))
+        ahead = (each.flip(1) if reverse else each for each in (x, dt, b, c))
+        x_, dt_, b_, c_ = (each.double() for each in ahead)
+        y = sequential_scan(x_, dt_, a.double(), b_, c_) + d.double()[:, None] * x_
+        reference = (y.flip(1) if reverse else y).numpy()
         assert golden_data.relative_error(found, reference) <= 1e-5
 
 
