@@ -71,7 +71,7 @@ def without_hidden_parameters(ptx: str) -> tuple[str, str]:
     parameters = found[3].split(",\n")
     for each in parameters[-HIDDEN:]:
         name = each.split()[-1]
-        if ptx.count(name) != 1:
+        if len(re.findall(rf"\b{name}\b", ptx)) != 1:
             raise SystemExit(f"make_ptx: the kernel uses {name}, a parameter that TensorRT does not pass")
     head = found[1] + ",\n".join(parameters[:-HIDDEN]) + found[4]
     return found[2], ptx[: found.start()] + head + ptx[found.end() :]

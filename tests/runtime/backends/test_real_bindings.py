@@ -26,9 +26,11 @@ RTX_ONLY = {
     *("IRuntimeConfig.create_runtime_cache", "IRuntimeConfig.set_runtime_cache"),
     *("IRuntimeCache.deserialize", "IRuntimeCache.serialize"),
 }
+# What full TensorRT alone has, likewise.
+FULL_ONLY = {"NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS"}
 # name of the bindings -> what the code does without there, behind a check.
 ABSENT = {
-    RTX: set(),
+    RTX: FULL_ONLY,
     "tensorrt 10.9": {
         *RTX_ONLY,
         *("ICudaEngine.create_runtime_config", "ICudaEngine.create_execution_context(runtime_config)"),
