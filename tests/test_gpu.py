@@ -19,6 +19,7 @@ from bsmamba2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bsmamba2.config import ModelConfig
 from bsmamba2.errors import ScanError
 from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.precision import to_precision
 from export.engine import Exported, export_engine, only
 from export.errors import ExportError
 from export.plan.choose import Asked, plan_build
@@ -105,10 +106,11 @@ def plan_of(
     precision: str,
     frames: Range | None = None,
     batch: Range | None = None,
+    scan: str = "chunked",
 ) -> Exported:
     """A plan, which ran when it was built; skips the test where it cannot be built."""
     try:
-        build = plan_build(Asked(flavour, (gpu.capability,)), precision)
+        build = plan_build(Asked(flavour, (gpu.capability,)), precision, scan)
     except ExportError as error:
         pytest.skip(str(error))
     done = export_engine(
@@ -117,6 +119,7 @@ def plan_of(
         frames=frames or only(FRAMES),
         batch=batch or Range(1, 1, MOST),
         precision=precision,
+        scan=scan,
         target="gpu",
         build=build,
     )
@@ -143,6 +146,18 @@ def test_plans(
         first, second = backend.submit(recorded.mixtures[:1]), backend.submit(recorded.mixtures[-batch:])
         worst_item(first.result(), recorded.stems[:1], precision)
         worst_item(second.result(), recorded.stems[-batch:], precision)
+    backend.close()
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_plans_with_the_fused_scan(
+    checkpoint: Checkpoint, recorded: Recorded, gpu: Gpu, tmp_path: Path, precision: str
+) -> None:
+    if checkpoint.config.kind == "transformer":
+        pytest.skip("a transformer has no scan")
+    done = plan_of(checkpoint, tmp_path / "x", gpu, "tensorrt", precision, scan="plugin")
+    backend = opened(done)
+    tell(backend, f"{checkpoint.config.kind} {precision} plan, scan plugin", recorded, precision)
     backend.close()
 
 
@@ -249,15 +264,19 @@ class PyTorch:
             return self.model(torch.from_numpy(mixture).cuda()).cpu().numpy()
 
 
-@pytest.mark.parametrize("scan", ["chunked", "kernel"])
+@pytest.mark.parametrize("scan", ["chunked", "kernel", "fused"])
 def test_pytorch(checkpoint: Checkpoint, recorded: Recorded, gpu: Gpu, scan: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip(f"this PyTorch, {torch.__version__}, has no CUDA")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
-        backend = PyTorch(checkpoint.model(), scan)
+        model = checkpoint.model()
+        if scan == "fused":
+            to_precision(model, "fp16")
+        backend = PyTorch(model, scan)
         backend.run(recorded.mixtures[:1])
     except ScanError as error:
         pytest.skip(str(error))
     precision = "fp32" if scan == "chunked" else "fp16"  # mamba-ssm's kernels compute inside as they please
-    tell(backend, f"{checkpoint.config.kind} fp32 network", recorded, precision)
+    kind = "fp16" if scan == "fused" else "fp32"
+    tell(backend, f"{checkpoint.config.kind} {kind} network", recorded, precision)

@@ -53,6 +53,19 @@ def run_kernel(
     return y
 
 
+def bytes_moved(sequences: int, length: int, heads: int, headdim: int, d_state: int) -> tuple[int, int]:
+    """The bytes that the kernel's loads and stores move, and how many are left where each is moved once.
+
+    The second number counts B and C, which the programs of all heads of a sequence load at about the same time, once.
+    """
+    positions = sequences * length
+    narrow, wide = 2, 4
+    x_dt_y = positions * heads * (2 * narrow * headdim + wide)
+    b_c = positions * 2 * narrow * d_state
+    a_d = 2 * wide * heads
+    return x_dt_y + heads * b_c + sequences * a_d, x_dt_y + b_c + a_d
+
+
 def _in_rows(x: Tensor) -> Tensor:
     """[b, l, features] with features side by side, and sequences one after the other: itself, or a copy."""
     is_so = x.stride(2) == 1 and (x.shape[0] == 1 or x.stride(0) == x.shape[1] * x.stride(1))
