@@ -3,8 +3,8 @@
     python benchmarks/gpu.py [--minutes 25] [--quick] [--kind mamba2] [--depth N] [--batch 1,4,8] [--only WORD ...]
 
 Needs PyTorch for CUDA and NumPy; what needs more is named as not run, with the reason. Contenders run one after the
-other, the most valuable first, each in a process of its own, until the minutes are over. Writes gpu.json, which grows as
-they finish, and gpu.html into --out. `--rehearse` runs what a CPU can run of it, with a tiny network, to check this
+other, the most valuable first, each in a process of its own, until the minutes are over. Writes gpu.json, which grows
+as they finish, and gpu.html into --out. `--rehearse` runs what a CPU can run of it, with a tiny network, to check this
 program. Exit code 0: all that could run has run; 1: something failed, hung or computes something else; 2: a mistake in
 the command. docs/bench.md has more.
 """
@@ -27,7 +27,7 @@ from on_gpu.machine import Machine  # noqa: E402
 from on_gpu.page import as_html  # noqa: E402
 from on_gpu.parent import ask  # noqa: E402
 from on_gpu.results import Results, state  # noqa: E402
-from on_gpu.text import COLUMNS, SCAN_COLUMNS, line, new_lines  # noqa: E402
+from on_gpu.text import COLUMNS, line, new_lines  # noqa: E402
 from on_gpu.work import Work  # noqa: E402
 
 FOR_DRIFT, LEAST = 45.0, 20.0  # seconds kept for the last measurement; and those without which none is begun
@@ -57,14 +57,14 @@ class Run:
         return Machine.of(found["machine"])
 
     def all(self) -> None:
-        why_none = "" if self._work.device == "cpu" else self.results.machine.why_no_gpu * (not self.results.machine.gpu)
+        why_none = (
+            "" if self._work.device == "cpu" else self.results.machine.why_no_gpu * (not self.results.machine.gpu)
+        )
         self._tell_network()
         if not why_none:
             self._prepare()
-        print(line("network", COLUMNS))
+        print(line("contender", COLUMNS))
         for contender in self._chosen:
-            if contender.group == "scan" and not any(each["group"] == "scan" for each in self.results.contenders):
-                print(line("scan alone", SCAN_COLUMNS))
             self._measure(contender)
         if not why_none:
             self._drift()
@@ -83,7 +83,7 @@ class Run:
         self.results.network["parameters"] = prepared["parameters"]
         why_not = self.results.machine.why_no_torch_cuda if self._work.device == "cuda" else ""
         if self._work.device == "cuda" and not why_not:
-            self.results.chip = self._ask("on_gpu.torch_forms:chip", "the GPU alone", 90).get("chip")
+            self.results.chip = self._ask("on_gpu.chip:measure", "the GPU alone", 90).get("chip")
         made = {"not_run": why_not, "failed": None} if why_not else self._ask("on_gpu.work:reference", "stems", 300)
         self.results.reference = {name: made.get(name) for name in ("not_run", "failed", "executor", "seconds")}
         self.results.write()
@@ -163,7 +163,9 @@ def main() -> int:
     parser.add_argument("--depth", type=int, help="layers (those of the kind)")
     parser.add_argument("--batch", default="1,4,8", help="batch sizes (1,4,8)")
     parser.add_argument("--rounds", type=int, default=20, help="timed runs of each (20)")
-    parser.add_argument("--only", nargs="+", metavar="WORD", default=[], help="contenders with one of these in the name")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", default=[], help="contenders with one of these in the name"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "engines" / "gpu", help="folder to write to (engines/gpu)")
     parser.add_argument("--keep", action="store_true", help="keep the inputs and engines, gigabytes, in OUT/work")
     parser.add_argument("--rehearse", action="store_true", help="what a CPU can run, with a tiny network")
@@ -178,12 +180,18 @@ def main() -> int:
     ]
     if not chosen:
         parser.error(f"--only {' '.join(args.only)}: no contender has this in its name")
-    for each in (folder, args.out / "logs"):
-        shutil.rmtree(each, ignore_errors=True)
-        each.mkdir(parents=True)
+    try:
+        for each in (folder, args.out / "logs"):
+            shutil.rmtree(each, ignore_errors=True)
+            each.mkdir(parents=True)
+    except OSError as error:
+        parser.error(f"--out {args.out}: cannot be written ({error.strerror}): give another folder")
     run = Run(args.out, work, args.minutes, chosen)
     try:
         run.all()
+    except KeyboardInterrupt:
+        print("gpu.py: stopped", file=sys.stderr)
+        return 130
     finally:
         page = args.out / "gpu.html"
         page.write_text(as_html(run.results))

@@ -48,7 +48,9 @@ class Contender:
 
 def _torch(what: str, precision: str, *more: Need, limit: float = 240.0, kinds: str = "", **options: Any) -> Contender:
     options["precision"] = precision
-    return Contender(f"PyTorch {what}, {precision}", "network", TORCH, options, (needs.gpu, needs.torch, *more), (), limit, kinds)
+    return Contender(
+        f"PyTorch {what}, {precision}", "network", TORCH, options, (needs.gpu, needs.torch, *more), (), limit, kinds
+    )
 
 
 def eager(precision: str) -> Contender:
@@ -69,12 +71,12 @@ def mamba_ssm(precision: str) -> Contender:
 
 
 def graph(precision: str, scan: str) -> Step:
-    return Step(f"{precision} {scan} graph", "on_gpu.engines:make_graph", {"precision": precision, "scan": scan})
+    return Step(f"{precision} {scan} graph", "on_gpu.making:make_graph", {"precision": precision, "scan": scan})
 
 
 def plan(flavour: str, precision: str, scan: str = "chunked") -> Contender:
     options = {"precision": precision, "scan": scan, "flavour": flavour}
-    built = Step(f"{precision} {scan} plan of {flavour}", "on_gpu.engines:make_plan", options)
+    built = Step(f"{precision} {scan} plan of {flavour}", "on_gpu.making:make_plan", options)
     more = (needs.fused_kernel, needs.source("export.plan.scan_plugin")) if scan == "plugin" else ()
     kinds = "mamba" if scan == "plugin" else ""
     what = {"tensorrt": "TensorRT plan", "tensorrt-rtx": "TensorRT-RTX plan"}[flavour]
@@ -110,7 +112,10 @@ def ort_rtx(precision: str) -> Contender:
 def scan(form: str, precision: str) -> Contender:
     """A scan alone, on sequences of the network's own sizes."""
     of_form: dict[str, tuple[str, tuple[Need, ...]]] = {
-        "ptx": ("PTX by the driver", (needs.cuda_bindings, needs.fused_kernel, needs.source("export.plan.scan_kernel"))),
+        "ptx": (
+            "PTX through the driver",
+            (needs.cuda_bindings, needs.fused_kernel, needs.source("export.plan.scan_kernel")),
+        ),
         "fused": ("Triton", (needs.triton, needs.fused_kernel, needs.source("bsmamba2.networks.fused_scan"))),
         "kernel": ("mamba-ssm", (needs.mamba_ssm,)),
         "chunked": ("PyTorch, chunked", ()),
@@ -118,7 +123,9 @@ def scan(form: str, precision: str) -> Contender:
     name, more = of_form[form]
     options = {"form": form, "precision": precision}
     call = "on_gpu.scans:measure"
-    return Contender(f"{name}, {precision}", "scan", call, options, (needs.gpu, needs.torch, *more), (), 180.0, "mamba")
+    return Contender(
+        f"scan: {name}, {precision}", "scan", call, options, (needs.gpu, needs.torch, *more), (), 180.0, "mamba"
+    )
 
 
 def contenders(device: str = "cuda") -> list[Contender]:
@@ -130,7 +137,13 @@ def contenders(device: str = "cuda") -> list[Contender]:
         *(plan("tensorrt", "fp16"), plan("tensorrt-rtx", "fp16"), compiled("fp16"), plan("tensorrt", "fp16", "plugin")),
         *(scan("fused", "fp16"), mamba_ssm("fp16"), scan("kernel", "fp16"), ort_cuda("fp16"), ort_rtx("fp16")),
         *(ort_tensorrt("fp16"), eager("bf16"), fused("bf16"), plan("tensorrt", "fp32"), plan("tensorrt-rtx", "fp32")),
-        *(ort_cuda("fp32"), compiled("fp32"), mamba_ssm("fp32"), plan("tensorrt", "bf16"), plan("tensorrt-rtx", "bf16")),
+        *(
+            ort_cuda("fp32"),
+            compiled("fp32"),
+            mamba_ssm("fp32"),
+            plan("tensorrt", "bf16"),
+            plan("tensorrt-rtx", "bf16"),
+        ),
         *(plan("tensorrt", "bf16", "plugin"), compiled("bf16"), mamba_ssm("bf16"), ort_rtx("fp32")),
         *(ort_tensorrt("fp32"), scan("ptx", "bf16"), scan("fused", "bf16"), scan("chunked", "bf16")),
         *(scan("kernel", "bf16"), scan("chunked", "fp32")),
@@ -144,7 +157,7 @@ def _rehearsal() -> list[Contender]:
         for precision in ("fp32", "bf16")
     ]
     options = {"form": "chunked", "precision": "fp32"}
-    forms.append(Contender("PyTorch, chunked, fp32", "scan", "on_gpu.scans:measure", options, (), kinds="mamba"))
+    forms.append(Contender("scan: PyTorch, chunked, fp32", "scan", "on_gpu.scans:measure", options, (), kinds="mamba"))
     options = {"precision": "fp32", "device": "cpu"}
     steps = (graph("fp32", "chunked"),)
     return [*forms, Contender("ONNX Runtime, fp32", "network", ENGINE, options, (needs.export,), steps)]

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from on_gpu.work import Work
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -22,6 +21,7 @@ from bsmamba2.networks.mamba2 import Mamba2
 from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.precision import to_precision
 from bsmamba2.networks.scan import chunked_scan
+from on_gpu.work import Work
 
 PRODUCTS = {"linear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "baddbmm", "einsum"}
 
@@ -71,7 +71,7 @@ def parts_of(config: ModelConfig, precision: str, frames: int, batch: int) -> li
         if isinstance(module, Mamba2):
             scan = _as_one_part(following)
             if hasattr(module, "form"):
-                module.form = module.form._replace(scan=scan)
+                module.form = cast(Any, module.form)._replace(scan=scan)
             else:
                 module.scan = scan
     with torch.inference_mode(), following:
@@ -99,5 +99,3 @@ def count(work: Work, emit: Callable[..., None]) -> None:
         for batch in work.batches:
             parts = parts_of(work.config, precision, work.frames, batch)
             emit(parts={"precision": precision, "batch": batch, "parts": [asdict(part) for part in parts]})
-
-

@@ -18,9 +18,7 @@ class Limits:
         flops = self.flops_per_second.get(precision)
         if not parts or not flops:
             return None
-        return sum(
-            part["count"] * max(part["flops"] / flops, part["bytes"] / self.bytes_per_second) for part in parts
-        )
+        return sum(part["count"] * max(part["flops"] / flops, part["bytes"] / self.bytes_per_second) for part in parts)
 
 
 def _published(terabytes: float, half: float, single: float, source: str, bf16: bool = True) -> Limits:

@@ -11,7 +11,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MODULES = (
-    *("torch", "triton", "numpy", "cuda", "mamba_ssm", "causal_conv1d", "onnxruntime", "onnxruntime_ep_nv_tensorrt_rtx"),
+    *(
+        "torch",
+        "triton",
+        "numpy",
+        "cuda",
+        "mamba_ssm",
+        "causal_conv1d",
+        "onnxruntime",
+        "onnxruntime_ep_nv_tensorrt_rtx",
+    ),
     *("tensorrt", "tensorrt_rtx", "onnx", "onnx_ir", "onnxscript", "ml_dtypes", "safetensors", "yaml", "httpx"),
     *("filelock", "platformdirs", "soundfile", "soxr", "typer", "rich"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from on_gpu.limits import PUBLISHED
 from on_gpu.results import Results, seconds_of, state
-from on_gpu.text import COLUMNS, SCAN_COLUMNS, cells, number, scan_cells
+from on_gpu.text import COLUMNS, SCAN_COLUMNS, cells, milliseconds, number, scan_cells
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -16,7 +16,8 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .8rem 0; }
 th, td { padding: .25rem .7rem; text-align: right; vertical-align: top; font-variant-numeric: tabular-nums; }
 th { border-bottom: 2px solid #8c959f; vertical-align: bottom; } td { border-bottom: 1px solid #d8dee4; }
-th:first-child, td:first-child, .text { text-align: left; } .note { color: #57606a; font-size: .9rem; }
+th:first-child, td:first-child, .text { text-align: left; } td:not(.text) { white-space: nowrap; }
+.note { color: #57606a; font-size: .9rem; }
 .bad { color: #b42318; font-weight: 600; } .bar { background: #2f6fbb; height: .8rem; display: inline-block; }
 .bars td { border: 0; padding: .1rem .5rem; white-space: nowrap; } .bars td:last-child { width: 60%; text-align: left; }
 .limit { background: #cf222e; height: .8rem; width: 3px; display: inline-block; position: absolute; left: 0; }
@@ -32,18 +33,19 @@ MEANING = {
     "memory, GB": "GPU memory that it has taken by then, without CUDA's own.",
     "error": "the largest difference from PyTorch in float32, relative to the peak of the stems, of the worst item.",
     "SNR, dB": "of the worst item, against PyTorch in float32. All items of a batch are different music.",
-    "% of limit": "the least time that this GPU can need (below) divided by the time on the GPU, else queued, else latency.",
+    "% of limit": "the limit of this GPU (below) divided by the time on the GPU, else queued, else the latency.",
 }
 
 
 def as_html(results: Results) -> str:
-    gpu = results.machine.gpu or "no GPU"
-    title = f"{results.work.kind} on {gpu}"
+    title = f"{results.work.kind} {'without a GPU' if results.machine.gpu is None else 'on ' + results.machine.gpu}"
     parts = [*_summary(results), *_networks(results), *_scans(results), *_not_run(results), *_needs(results)]
     parts += [*_machine(results)]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
     body = "\n".join([f"<h1>{_text(title)}</h1>", *parts])
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    )
 
 
 def _text(value: object) -> str:
@@ -74,9 +76,9 @@ def _summary(results: Results) -> list[str]:
     counts = ", ".join(f"{states.count(each)} {each}" for each in ("done", "wrong", "failed", "not run"))
     sizes = "".join(f", {name} {value}" for name, value in work.sizes.items())
     said = [
-        f"The network {work.kind} ({'published sizes' if not sizes else 'published sizes but' + sizes[1:]}), weights from "
-        f"a seed, chunks of {work.frames} frames ({number(work.seconds)} s of music). {len(states)} ways to run it or its "
-        f"scan: {counts}. {results.created}."
+        f"The network {work.kind} ({'published sizes' if not sizes else 'published sizes but' + sizes[1:]}), weights "
+        f"from a seed, chunks of {work.frames} frames ({number(work.seconds)} s of music). {len(states)} ways to run "
+        f"it or its scan: {counts}. {results.created}."
     ]
     if work.device == "cpu":
         said.append("A rehearsal on a CPU, to check the program: the times mean nothing.")
@@ -86,7 +88,7 @@ def _summary(results: Results) -> list[str]:
     if best:
         name, point = best
         said.append(
-            f"The lowest latency of one batch of {point['batch']}: {name}, {number(1000 * point['latency']['median'])} ms, "
+            f"The lowest latency of a batch of {point['batch']}: {name}, {milliseconds(point['latency'])} ms, "
             f"{number(point['times_real_time'])} times real time."
         )
     if results.drift:
@@ -152,7 +154,9 @@ def _bars(results: Results) -> list[str]:
         bar = f'<span class="bar" style="width:{85 * seconds / longest:.2f}%"></span>'
         shown = f'<span class="track">{bar}{mark} {number(1000 * seconds)} ms</span>'
         lines.append(f"<tr><td>{_text(name)}</td><td>{shown}</td></tr>")
-    caption = f"Time of a batch of {batch}: on the GPU alone where it is known, else queued, else latency. Red: the limit."
+    caption = (
+        f"Time of a batch of {batch}: on the GPU alone where it is known, else queued, else latency. Red: the limit."
+    )
     return [f'<table class="bars">{"".join(lines)}</table>', _paragraph(caption, "note")]
 
 
@@ -165,7 +169,7 @@ def _scans(results: Results) -> list[str]:
     if not rows:
         return []
     note = (
-        "One direction with D, on the sequences of one chunk of music. Error: against the recurrence in float64 on some "
+        "One direction with D, on the sequences of one chunk of music. Error: against the recurrence in float64 on two "
         "of the sequences, relative to its peak; reversed: the same from the last position to the first."
     )
     table = _table(("scan", *SCAN_COLUMNS), rows, (1,), bad=": beyond its tolerance")
@@ -173,16 +177,17 @@ def _scans(results: Results) -> list[str]:
 
 
 def _not_run(results: Results) -> list[str]:
-    rows = []
+    """Each reason, with all that were not run for it."""
+    reasons: dict[str, list[str]] = {}
     for each in results.contenders:
-        if each["failed"]:
-            rows.append([each["name"], f"failed: {each['failed']}"])
-        elif each["not_run"]:
-            rows.append([each["name"], each["not_run"]])
-        rows += [
-            [f"{each['name']}, batch {point['batch']}", point["not_run"]] for point in each["points"] if point["not_run"]
-        ]
-    return ["<h2>Not run</h2>", _table(("contender", "why"), rows, (1,))] if rows else []
+        why = f"failed: {each['failed']}" if each["failed"] else each["not_run"]
+        if why:
+            reasons.setdefault(why, []).append(each["name"])
+        for point in each["points"]:
+            if point["not_run"]:
+                reasons.setdefault(point["not_run"], []).append(f"{each['name']}, batch {point['batch']}")
+    rows = [("; ".join(names), why) for why, names in reasons.items()]
+    return ["<h2>Not run</h2>", _table(("contender", "why"), rows, (0, 1))] if rows else []
 
 
 def _needs(results: Results) -> list[str]:
@@ -195,19 +200,26 @@ def _needs(results: Results) -> list[str]:
     named = {f"{results.machine.gpu}, {name}": limits for name, limits in known.items()} | PUBLISHED
     rows = []
     for name, limits in named.items():
-        least = [limits.seconds(results.parts_of(each["precision"], each["batch"]), each["precision"]) for each in first]
+        least = [
+            limits.seconds(results.parts_of(each["precision"], each["batch"]), each["precision"]) for each in first
+        ]
         rates = [number(limits.flops_per_second.get(each["precision"], 0) / 1e12 or None) for each in first]
         times = ["-" if each is None else number(1000 * each) for each in least]
         rows.append([name, number(limits.bytes_per_second / 1e12), *rates, *times, limits.source])
     precisions = [each["precision"] for each in first]
-    header = ["GPU", "TB/s", *(f"TFLOP/s, {each}" for each in precisions), *(f"least, ms, {each}" for each in precisions)]
+    header = [
+        "GPU",
+        "TB/s",
+        *(f"TFLOP/s, {each}" for each in precisions),
+        *(f"limit, ms, {each}" for each in precisions),
+    ]
     return [
         "<h2>The limit</h2>",
         _paragraph(
-            f"A batch of {first[0]['batch']} needs {first[0]['flops'] / 1e9:.0f} GFLOP in products, and an ideal pass moves "
-            f"{work}: every product reads its operands and writes its result once, so do the scan and attention, and all "
-            "else is done in passing. The least time is the sum over the products of what takes longer: the arithmetic or "
-            "the bytes. A pass that fuses more can be below it."
+            f"A batch of {first[0]['batch']} needs {first[0]['flops'] / 1e9:.0f} GFLOP in products, and an ideal pass "
+            f"moves {work}: every product reads its operands and writes its result once, so do the scan and attention, "
+            "and all else is done in passing. The limit is the sum over the products of what takes longer: the "
+            "arithmetic or the bytes. A pass that fuses more can be below it."
         ),
         _table((*header, "source"), rows, (len(header),)),
     ]
@@ -228,14 +240,19 @@ def _machine(results: Results) -> list[str]:
     ]
     if results.chip:
         chip = results.chip
-        products = ", ".join(f"{rate / 1e12:.0f} TFLOP/s in {name}" for name, rate in chip["flops_per_second"].items())
+        products = ", ".join(
+            f"{rate / 1e12:.0f} TFLOP/s in {name}" for name, rate in chip.get("flops_per_second", {}).items()
+        )
         copies = (
-            f"{chip['bytes_per_second'] / 1e12:.2f} TB/s in its memory, {chip['to_gpu_bytes_per_second'] / 1e9:.1f} GB/s "
-            f"from and {chip['to_host_bytes_per_second'] / 1e9:.1f} GB/s to the host; products of 8192: {products}"
+            f"{chip['bytes_per_second'] / 1e12:.2f} TB/s in its memory, "
+            f"{chip['to_gpu_bytes_per_second'] / 1e9:.1f} GB/s from the host, "
+            f"{chip['to_host_bytes_per_second'] / 1e9:.1f} GB/s to it; products: {products or '-'}"
         )
         rows.insert(3, ("measured alone", copies))
     reference = results.reference
     if reference:
         why = reference.get("failed") or reference.get("not_run")
-        rows.append(("compared with", f"nothing: {why}" if why else f"{reference['executor']}, float32, chunk by chunk"))
+        rows.append(
+            ("compared with", f"nothing: {why}" if why else f"{reference['executor']}, float32, chunk by chunk")
+        )
     return ["<h2>The machine</h2>", _table(("part", "details"), rows, (1,))]

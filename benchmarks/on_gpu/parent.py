@@ -35,9 +35,9 @@ def ask(
 ) -> dict[str, Any]:
     """What the function `call`, such as "on_gpu.work:prepare", finds in a process of its own.
 
-    The record has `not_run` (why it cannot run here), `failed` (what went wrong) and what was emitted; `points`, `parts`
-    and `scans` are lists. It is given to `take` whenever it has grown. `limit` is in seconds; `log` gets what the
-    process prints.
+    The record has `not_run` (why it cannot run here), `failed` (what went wrong) and what was emitted; `points`,
+    `parts` and `scans` are lists. It is given to `take` whenever it has grown. `limit` is in seconds; `log` gets what
+    the process prints.
     """
     asked = json.dumps({"call": call, "work": work.to_dict(), "options": options or {}, "measure": measure})
     record: dict[str, Any] = {"not_run": None, "failed": None}
@@ -54,7 +54,8 @@ def ask(
         try:
             lines = _lines(process)
             while (line := _next(lines, start + limit)) is not None:
-                _merge(record, json.loads(line), time.monotonic() - start)
+                with suppress(ValueError):  # a line that a process did not live to end
+                    _merge(record, json.loads(line), time.monotonic() - start)
                 take(record)
                 if record.get("done") or record["not_run"] or record["failed"]:
                     break

@@ -55,7 +55,9 @@ class Results:
         point["share_of_limit"] = share(point["limit_seconds"], seconds)
 
     def _least(self, parts: list[dict[str, Any]], precision: str) -> dict[str, float | None]:
-        return {name: limits and limits.seconds(parts, precision) for name, limits in self.limits().items()}
+        return {
+            name: None if limits is None else limits.seconds(parts, precision) for name, limits in self.limits().items()
+        }
 
     def limits(self) -> dict[str, Limits | None]:
         return {"published": published(self.machine.gpu), "measured": measured(self.chip)}
@@ -92,7 +94,7 @@ class Results:
 
 
 def seconds_of(point: dict[str, Any]) -> float:
-    """The time that is compared with the limit: on the GPU alone where it is known, else a batch in a queue, else all."""
+    """The time that is compared with the limit: on the GPU alone where it is known, else queued, else the latency."""
     for name in ("gpu_seconds", "queued_seconds", "latency"):
         if point.get(name):
             return float(point[name]["median"])
@@ -104,7 +106,7 @@ def share(limits: dict[str, float | None], seconds: float) -> dict[str, float | 
 
 
 def state(record: dict[str, Any]) -> str:
-    """"done", "wrong" (beyond its tolerance), "failed" or "not run"."""
+    """ "done", "wrong" (beyond its tolerance), "failed" or "not run"."""
     if record["failed"]:
         return "failed"
     if record["not_run"]:

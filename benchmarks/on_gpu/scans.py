@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from on_gpu.driver import PtxKernel
-from on_gpu.torch_forms import event_seconds, exact_float32
-from on_gpu.work import Work
-from on_gpu.worker import CannotRun, spread, timed
 from torch import Tensor
 
 from bsmamba2.networks.precision import DTYPES
 from bsmamba2.networks.scan import chunked_scan, kernel_scan, sequential_scan
+from on_gpu.driver import PtxKernel
+from on_gpu.measuring import CannotRun, spread, timed
+from on_gpu.torch_forms import event_seconds, exact_float32
+from on_gpu.work import Work
 
 COMPARED = 2  # sequences: the recurrence goes position by position
 WARM_UP = 3
@@ -90,7 +90,7 @@ def error_of(scan: Scan, inputs: tuple[Tensor, ...], reverse: bool) -> float:
     wanted = sequential_scan(*some)
     wanted = (wanted.flip(1) if reverse else wanted) + d.double().cpu()[:, None] * x[chosen].double().cpu()
     if not torch.isfinite(found).all():
-        return math.inf
+        raise ValueError("NaN or Inf in the result")
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 

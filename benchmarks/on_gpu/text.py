@@ -83,5 +83,7 @@ def new_lines(record: dict[str, Any], shown: int) -> list[str]:
             lines.append(f"{record['name'].ljust(NAME)}batch {point['batch']}: {point['not_run']}")
         else:
             lines.append(line(record["name"], cells(point)))
-    lines += [line(record["name"], scan_cells(each)) for each in record["scans"]]
+    for each in record["scans"]:
+        named = zip(SCAN_COLUMNS, scan_cells(each), strict=True)
+        lines.append(f"{record['name'].ljust(NAME)}{', '.join(f'{name} {cell}' for name, cell in named)}")
     return lines[shown:]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from typing import cast
 
 import torch
-from on_gpu.work import Float, Work
+from torch import nn
 
 from bsmamba2.networks.model import BandSplitSeparator
 from bsmamba2.networks.precision import to_precision
+from on_gpu.work import Float, Work
 
 
 class TorchSession:
@@ -81,15 +83,18 @@ def exact_float32() -> None:
 
 
 def compile_blocks(model: BandSplitSeparator) -> None:
+    from torch._dynamo import config  # takes seconds to import
+
+    config.recompile_limit = 64  # a graph for each axis and batch size; beyond the limit it runs eager
     for layer in model.layers:
-        for block in layer:
+        for block in cast(nn.ModuleList, layer):
             if block is not None:
                 block.compile(dynamic=False)
     for part in (model.band_split, *model.mask_estimators):
         part.compile(dynamic=False)
 
 
-def event_seconds(run: object, rounds: int) -> list[float]:
+def event_seconds(run: Callable[[], object], rounds: int) -> list[float]:
     """Seconds on the GPU of each of `rounds` calls of `run`."""
     seconds = []
     for _ in range(rounds):
@@ -100,33 +105,3 @@ def event_seconds(run: object, rounds: int) -> list[float]:
         end.synchronize()
         seconds.append(start.elapsed_time(end) / 1000)
     return seconds
-
-
-def chip(work: Work, emit: object) -> None:
-    """Emits what this GPU does: bytes per second of a copy, and floating-point operations per second of a product."""
-    exact_float32()
-    torch.cuda.init()
-    large = torch.empty(1 << 28, device="cuda")  # 1 GiB
-    other = torch.empty_like(large)
-    best = min(event_seconds(lambda: other.copy_(large), 10))
-    measured = {"bytes_per_second": 2 * large.nbytes / best}
-    del other
-    host = torch.empty(1 << 24, pin_memory=True)  # 64 MiB
-    part = large[: 1 << 24]
-    measured["to_gpu_bytes_per_second"] = host.nbytes / min(event_seconds(lambda: part.copy_(host, True), 10))
-    measured["to_host_bytes_per_second"] = host.nbytes / min(event_seconds(lambda: host.copy_(part, True), 10))
-    emit(chip=measured)
-    del large, part
-    flops = {}
-    for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        if precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
-            continue
-        size = 8192
-        left, right = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
-        out = torch.empty_like(left)
-        begin = time.perf_counter()
-        seconds: list[float] = []
-        while not seconds or time.perf_counter() - begin < 1:
-            seconds += event_seconds(lambda a=left, b=right, c=out: torch.matmul(a, b, out=c), 3)
-        flops[precision] = 2 * size**3 / min(seconds)
-        emit(chip={**measured, "flops_per_second": flops})

@@ -133,5 +133,3 @@ def _difference(found: Float, expected: Float) -> tuple[float, float]:
     error = found - wanted
     power, peak = float(np.mean(error**2)), float(np.abs(wanted).max())
     return float(np.abs(error).max()) / peak, 10 * math.log10(float(np.mean(wanted**2)) / power) if power else math.inf
-
-
