@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 
-from bsmamba2.checkpoint.mel_bands import mel_bands
 from bsmamba2.config import ModelConfig, StftConfig
 from bsmamba2.networks.model import BandSplitSeparator
 
@@ -14,6 +13,8 @@ STEMS = ("bass", "drums", "other", "vocals", "guitar", "piano")
 
 
 def _mel(**sizes: int) -> ModelConfig:
+    from bsmamba2.checkpoint.mel_bands import mel_bands  # its package needs more than PyTorch
+
     stft = StftConfig()
     table = mel_bands(stft.sample_rate, stft.n_fft, 60)
     if table is None:

@@ -1,0 +1,1 @@
+"""The parts of benchmarks/gpu.py. Each way to run a network is measured in a process of its own (worker.py)."""

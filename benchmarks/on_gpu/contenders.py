@@ -1,0 +1,163 @@
+"""All ways to run the network or its scan on a GPU, the most valuable first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from on_gpu import needs
+from on_gpu.machine import Machine
+from on_gpu.needs import Need
+
+TORCH, ENGINE, PLAN, SCAN = "on_gpu.torch_forms:TorchSession", "on_gpu.engines:onnx", "on_gpu.engines:plan", "scan"
+RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Files that contenders share, made in a process of their own before the first of them is measured."""
+
+    name: str
+    call: str
+    options: dict[str, Any]
+    limit: float = 400.0  # seconds
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    group: str  # "network" or "scan"
+    call: str  # "module:function", which opens a network or emits what it finds of a scan
+    options: dict[str, Any]
+    needs: tuple[Need, ...]
+    steps: tuple[Step, ...] = ()
+    limit: float = 240.0  # seconds
+    kinds: str = ""  # only for networks with "mamba" in their kind, if not empty
+    precision: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", self.options["precision"])
+
+    def why_not(self, machine: Machine, kind: str) -> str:
+        """All that it lacks on this machine, or ""."""
+        if self.kinds not in kind:
+            return f"a network of kind {kind} has no scan"
+        needed = (*self.needs, *([needs.bfloat16] if self.precision == "bf16" else []))
+        return "; ".join(dict.fromkeys(filter(None, (need(machine) for need in needed))))
+
+
+def _torch(what: str, precision: str, *more: Need, limit: float = 240.0, kinds: str = "", **options: Any) -> Contender:
+    options["precision"] = precision
+    return Contender(
+        f"PyTorch {what}, {precision}", "network", TORCH, options, (needs.gpu, needs.torch, *more), (), limit, kinds
+    )
+
+
+def eager(precision: str) -> Contender:
+    return _torch("eager", precision)
+
+
+def compiled(precision: str) -> Contender:
+    return _torch("compiled", precision, needs.triton, limit=420.0, compiled=True)
+
+
+def fused(precision: str) -> Contender:
+    more = (needs.triton, needs.fused_kernel, needs.source("bsmamba2.networks.fused_scan"))
+    return _torch("with the fused scan", precision, *more, kinds="mamba", scan="fused")
+
+
+def mamba_ssm(precision: str) -> Contender:
+    return _torch("with mamba-ssm's kernels", precision, needs.mamba_ssm, kinds="mamba", scan="kernel")
+
+
+def graph(precision: str, scan: str) -> Step:
+    return Step(f"{precision} {scan} graph", "on_gpu.making:make_graph", {"precision": precision, "scan": scan})
+
+
+def plan(flavour: str, precision: str, scan: str = "chunked") -> Contender:
+    options = {"precision": precision, "scan": scan, "flavour": flavour}
+    built = Step(f"{precision} {scan} plan of {flavour}", "on_gpu.making:make_plan", options)
+    more = (needs.fused_kernel, needs.source("export.plan.scan_plugin")) if scan == "plugin" else ()
+    kinds = "mamba" if scan == "plugin" else ""
+    what = {"tensorrt": "TensorRT plan", "tensorrt-rtx": "TensorRT-RTX plan"}[flavour]
+    name = f"{what}{', fused scan' if scan == 'plugin' else ''}, {precision}"
+    all_needs = (needs.gpu, needs.export, needs.plans(flavour), *more)
+    return Contender(name, "network", PLAN, options, all_needs, (graph(precision, scan), built), 240.0, kinds)
+
+
+def onnx_runtime(name: str, device: str, precision: str, *more: Need, **options: Any) -> Contender:
+    options = {"precision": precision, "device": device, **options}
+    steps = (graph(precision, "chunked"),)
+    needed = (needs.gpu, needs.export, *more)
+    return Contender(f"ONNX Runtime, {name}, {precision}", "network", ENGINE, options, needed, steps, 300.0)
+
+
+def ort_cuda(precision: str) -> Contender:
+    return onnx_runtime(
+        "CUDA", "cuda", precision, needs.provider("CUDAExecutionProvider", "pip install '.[cuda]' in a clone")
+    )
+
+
+def ort_tensorrt(precision: str) -> Contender:
+    remedy = "pip install '.[cuda]' 'tensorrt-cu13>=10.13,<11' in a clone"
+    need = needs.provider("TensorrtExecutionProvider", remedy)
+    return onnx_runtime("TensorRT", "tensorrt", precision, need, plugin=False)
+
+
+def ort_rtx(precision: str) -> Contender:
+    need = needs.module(RTX_PLUGIN, "pip install '.[run,onnxruntime-tensorrt-rtx]' in a clone")
+    return onnx_runtime("TensorRT-RTX", "tensorrt", precision, need, plugin=True)
+
+
+def scan(form: str, precision: str) -> Contender:
+    """A scan alone, on sequences of the network's own sizes."""
+    of_form: dict[str, tuple[str, tuple[Need, ...]]] = {
+        "ptx": (
+            "PTX through the driver",
+            (needs.cuda_bindings, needs.fused_kernel, needs.source("export.plan.scan_kernel")),
+        ),
+        "fused": ("Triton", (needs.triton, needs.fused_kernel, needs.source("bsmamba2.networks.fused_scan"))),
+        "kernel": ("mamba-ssm", (needs.mamba_ssm,)),
+        "chunked": ("PyTorch, chunked", ()),
+    }
+    name, more = of_form[form]
+    options = {"form": form, "precision": precision}
+    call = "on_gpu.scans:measure"
+    return Contender(
+        f"scan: {name}, {precision}", "scan", call, options, (needs.gpu, needs.torch, *more), (), 180.0, "mamba"
+    )
+
+
+def contenders(device: str = "cuda") -> list[Contender]:
+    """The most valuable first, as the time on a GPU may be short; `device` "cpu" is a rehearsal."""
+    if device == "cpu":
+        return _rehearsal()
+    return [
+        *(eager("fp32"), scan("chunked", "fp16"), scan("ptx", "fp16"), eager("fp16"), fused("fp16")),
+        *(plan("tensorrt", "fp16"), plan("tensorrt-rtx", "fp16"), compiled("fp16"), plan("tensorrt", "fp16", "plugin")),
+        *(scan("fused", "fp16"), mamba_ssm("fp16"), scan("kernel", "fp16"), ort_cuda("fp16"), ort_rtx("fp16")),
+        *(ort_tensorrt("fp16"), eager("bf16"), fused("bf16"), plan("tensorrt", "fp32"), plan("tensorrt-rtx", "fp32")),
+        *(
+            ort_cuda("fp32"),
+            compiled("fp32"),
+            mamba_ssm("fp32"),
+            plan("tensorrt", "bf16"),
+            plan("tensorrt-rtx", "bf16"),
+        ),
+        *(plan("tensorrt", "bf16", "plugin"), compiled("bf16"), mamba_ssm("bf16"), ort_rtx("fp32")),
+        *(ort_tensorrt("fp32"), scan("ptx", "bf16"), scan("fused", "bf16"), scan("chunked", "bf16")),
+        *(scan("kernel", "bf16"), scan("chunked", "fp32")),
+    ]
+
+
+def _rehearsal() -> list[Contender]:
+    """What a CPU can run of them, to check this program."""
+    forms = [
+        Contender(f"PyTorch eager, {precision}", "network", TORCH, {"precision": precision}, ())
+        for precision in ("fp32", "bf16")
+    ]
+    options = {"form": "chunked", "precision": "fp32"}
+    forms.append(Contender("scan: PyTorch, chunked, fp32", "scan", "on_gpu.scans:measure", options, (), kinds="mamba"))
+    options = {"precision": "fp32", "device": "cpu"}
+    steps = (graph("fp32", "chunked"),)
+    return [*forms, Contender("ONNX Runtime, fp32", "network", ENGINE, options, (needs.export,), steps)]

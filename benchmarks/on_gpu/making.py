@@ -1,0 +1,69 @@
+"""Makes the engines: ONNX files and TensorRT plans, by the product's own export, without its comparisons."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+from bsmamba2.checkpoint import load_checkpoint, save_checkpoint
+from export.engine import export_engine, only
+from export.errors import ExportError
+from export.plan.choose import Asked, plan_build
+from export.plan.rebuild import rebuild_engine
+from on_gpu.engines import name_of
+from on_gpu.measuring import CannotRun
+from on_gpu.work import Work
+from runtime.engine.gpu import find_gpu
+from runtime.engine.manifest import Parity, Range
+
+# Engines are compared with PyTorch when they are measured. What bsm-export compares takes minutes of a CPU.
+NOT_COMPARED = Parity("none", "none: not compared when it was made", 0.999, 0.999, 0.0, 0.999, 0.0)
+COMPARISONS = {
+    "export.engine.expected_stems": [],
+    "export.engine.verify": NOT_COMPARED,
+    "export.plan.rebuild._expected": [],
+    "export.plan.checked.verify_plan": NOT_COMPARED,
+}
+
+
+@contextmanager
+def uncompared() -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, found in COMPARISONS.items():
+            stack.enter_context(patch(name, lambda *args, _found=found, **more: _found))
+        yield
+
+
+def make_graph(work: Work, emit: Callable[..., None], precision: str, scan: str) -> None:
+    """Write NAME.onnx and NAME.json."""
+    name = name_of(work, precision, scan)
+    name.parent.mkdir(parents=True)
+    weights = name.with_name("weights.safetensors")
+    save_checkpoint(work.network(), weights)
+    checkpoint, batch = load_checkpoint(str(weights)), Range(1, 1, max(work.batches))
+    with uncompared():
+        done = export_engine(
+            checkpoint, name, frames=only(work.frames), batch=batch, precision=precision, scan=scan, target="gpu"
+        )
+    weights.unlink()
+    emit(bytes=done.engine.stat().st_size)
+
+
+def make_plan(work: Work, emit: Callable[..., None], precision: str, scan: str, flavour: str) -> None:
+    """Write NAME.plan into a folder of its own, with the graph that it is built from, for the GPU of this machine."""
+    gpu, why_not = find_gpu()
+    if gpu is None:
+        raise CannotRun(why_not)
+    asked = Asked(flavour, (gpu.capability,))
+    try:
+        plan_build(asked, precision)
+    except ExportError as error:
+        raise CannotRun(str(error)) from error
+    name = name_of(work, precision, scan, flavour)
+    shutil.copytree(name_of(work, precision, scan).parent, name.parent)
+    with uncompared():
+        done = rebuild_engine(name, asked)
+    assert done.plan is not None  # noqa: S101 - it was asked for
+    emit(bytes=done.plan.stat().st_size)
