@@ -11,7 +11,7 @@ from fused_in_interpreter import Case, errors
 
 from bsmamba2.config import ModelConfig
 from bsmamba2.errors import ScanError
-from bsmamba2.networks.fused_scan import fused_scan, run_kernel
+from bsmamba2.networks.fused_scan import bytes_moved, fused_scan, run_kernel
 from bsmamba2.networks.model import BandSplitSeparator
 
 # Largest error relative to the peak; half a unit in the last place of a number is 4.9e-4 in fp16, 3.9e-3 in bf16.
@@ -103,3 +103,11 @@ def test_a_network_uses_it_by_name():
     model = BandSplitSeparator(ModelConfig(dim=8, depth=1, bands=(1025,), headdim=16)).use_scan("fused")
     with torch.inference_mode(), pytest.raises(ScanError, match="convert the network with .*to_precision"):
         model(torch.zeros(1, 5, 1025, 2, 2))
+
+
+def test_the_bytes_of_one_position_are_counted():
+    x_and_y, dt, b_and_c, a_and_d = 2 * 64 * 2, 4, 2 * 128 * 2, 2 * 4
+    assert bytes_moved(1, 1, 1, 64, 128) == (x_and_y + dt + b_and_c + a_and_d,) * 2
+    loaded, once = bytes_moved(3, 5, 2, 64, 128)
+    assert loaded == 15 * 2 * (x_and_y + dt + b_and_c) + 3 * 2 * a_and_d
+    assert once == 15 * (2 * (x_and_y + dt) + b_and_c) + 2 * a_and_d
