@@ -132,22 +132,32 @@ def contenders(device: str = "cuda") -> list[Contender]:
     """The most valuable first, as the time on a GPU may be short; `device` "cpu" is a rehearsal."""
     if device == "cpu":
         return _rehearsal()
-    return [
-        *(eager("fp32"), scan("chunked", "fp16"), scan("ptx", "fp16"), eager("fp16"), fused("fp16")),
-        *(plan("tensorrt", "fp16"), plan("tensorrt-rtx", "fp16"), compiled("fp16"), plan("tensorrt", "fp16", "plugin")),
-        *(scan("fused", "fp16"), mamba_ssm("fp16"), scan("kernel", "fp16"), ort_cuda("fp16"), ort_rtx("fp16")),
-        *(ort_tensorrt("fp16"), eager("bf16"), fused("bf16"), plan("tensorrt", "fp32"), plan("tensorrt-rtx", "fp32")),
-        *(
-            ort_cuda("fp32"),
-            compiled("fp32"),
-            mamba_ssm("fp32"),
-            plan("tensorrt", "bf16"),
-            plan("tensorrt-rtx", "bf16"),
-        ),
-        *(plan("tensorrt", "bf16", "plugin"), compiled("bf16"), mamba_ssm("bf16"), ort_rtx("fp32")),
-        *(ort_tensorrt("fp32"), scan("ptx", "bf16"), scan("fused", "bf16"), scan("chunked", "bf16")),
-        *(scan("kernel", "bf16"), scan("chunked", "fp32")),
+    first = [eager("fp32"), scan("chunked", "fp16"), scan("ptx", "fp16"), eager("fp16"), fused("fp16")]
+    half = [
+        plan("tensorrt", "fp16"),
+        plan("tensorrt-rtx", "fp16"),
+        compiled("fp16"),
+        plan("tensorrt", "fp16", "plugin"),
+        scan("fused", "fp16"),
+        mamba_ssm("fp16"),
+        scan("kernel", "fp16"),
+        ort_cuda("fp16"),
+        ort_rtx("fp16"),
+        ort_tensorrt("fp16"),
     ]
+    # Engines and plans in float32 are what users get who ask for nothing else.
+    single = [plan("tensorrt", "fp32"), plan("tensorrt-rtx", "fp32"), ort_cuda("fp32"), compiled("fp32")]
+    brain = [
+        eager("bf16"),
+        fused("bf16"),
+        plan("tensorrt", "bf16"),
+        plan("tensorrt-rtx", "bf16"),
+        plan("tensorrt", "bf16", "plugin"),
+        compiled("bf16"),
+        mamba_ssm("bf16"),
+    ]
+    scans = [scan(form, "bf16") for form in ("ptx", "fused", "chunked", "kernel")]
+    return [*first, *half, *single, *brain, ort_rtx("fp32"), ort_tensorrt("fp32"), *scans, scan("chunked", "fp32")]
 
 
 def _rehearsal() -> list[Contender]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +69,6 @@ def free_memory() -> int | None:
 
 def onnx(work: Work, precision: str, device: str, plugin: bool = True) -> EngineSession:
     """An ONNX file in ONNX Runtime; with the device "tensorrt" in NVIDIA's `plugin` or in ONNX Runtime's own."""
-    os.environ["BSM_CACHE"] = str(Path(work.folder) / "cache")
     engine = name_of(work, precision, "chunked").with_suffix(".onnx")
     manifest = read_manifest(engine, to_open=True)
     with _chosen(plugin):
@@ -88,7 +86,6 @@ def _chosen(plugin: bool) -> Iterator[None]:
 
 
 def plan(work: Work, precision: str, scan: str, flavour: str) -> EngineSession:
-    os.environ["BSM_CACHE"] = str(Path(work.folder) / "cache")
     file = name_of(work, precision, scan, flavour).with_suffix(".plan")
     manifest = read_manifest(file, to_open=True)
     return EngineSession(lambda: open_backend(file, manifest, None, "cuda"), on_gpu=True)

@@ -59,19 +59,9 @@ class Machine:
 def find(work: object, emit: Callable[..., None]) -> None:
     """Emits a Machine. Runs in a process of its own: it imports PyTorch and starts CUDA."""
     modules = _modules()
-    found: dict[str, Any] = {"gpu": None, "why_no_gpu": "neither PyTorch nor cuda-bindings is installed"}
-    for asks in (_by_driver, _by_torch):
-        try:
-            found = {**found, **asks()}
-        except ImportError:
-            continue
-        except Exception as error:  # the driver's library is missing or does not fit
-            found["why_no_gpu"] = _why(error)
-        if found["gpu"] is not None:
-            break
     torch_cuda, why_not = _torch_cuda()
     machine = Machine(
-        **found,
+        **_gpu(built_for_cuda=torch_cuda is not None),
         modules=modules,
         torch_cuda=torch_cuda,
         why_no_torch_cuda=why_not,
@@ -82,6 +72,19 @@ def find(work: object, emit: Callable[..., None]) -> None:
         python=platform.python_version(),
     )
     emit(machine=asdict(machine))
+
+
+def _gpu(built_for_cuda: bool) -> dict[str, Any]:
+    """The GPU by cuda-bindings or, without them, by PyTorch; or why there is none."""
+    reasons = []
+    for asks in (_by_driver, *([_by_torch] if built_for_cuda else [])):
+        try:
+            return {**asks(), "why_no_gpu": ""}
+        except ImportError:
+            continue
+        except Exception as error:  # the driver's library is missing or does not fit
+            reasons.append(_why(error))
+    return {"why_no_gpu": reasons[0] if reasons else "neither PyTorch for CUDA nor cuda-bindings is installed"}
 
 
 def _modules() -> dict[str, str]:
@@ -137,7 +140,7 @@ def _why(error: Exception) -> str:
     if "NO_DEVICE" in said:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         return "there is no NVIDIA GPU" + ("" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})")
-    is_missing = "driver library" in said or "libcuda" in said or "not compiled with CUDA" in said
+    is_missing = "driver library" in said or "libcuda" in said or "no NVIDIA driver" in said  # as each of them says
     return NO_DRIVER if is_missing else f"CUDA does not start ({said})"
 
 

@@ -22,6 +22,8 @@ from on_gpu.work import Work
 
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = Path(__file__).parents[2]
+# Of CUDA's driver, Triton, torch.compile and TensorRT-RTX.
+CACHES = ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "BSM_CACHE")
 
 
 def ask(
@@ -48,7 +50,7 @@ def ask(
             stdout=subprocess.PIPE,
             stderr=said,
             stdin=subprocess.DEVNULL,
-            env=_environment(),
+            env=_environment(Path(work.folder) / "caches" / log.stem),
             start_new_session=True,  # so that its own processes end with it
         )
         try:
@@ -67,10 +69,16 @@ def ask(
     return record
 
 
-def _environment() -> dict[str, str]:
-    """This one, with our modules; float32 products keep all their bits in every library (no TF32)."""
+def _environment(caches: Path) -> dict[str, str]:
+    """This one, with our modules. Float32 products keep all their bits in every library (no TF32), and what is compiled
+    is kept in `caches`, which is new: a cold start is one."""
     paths = [str(ROOT), str(ROOT / "benchmarks"), *(path for path in sys.path if path)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "NVIDIA_TF32_OVERRIDE": "0"}
+    return {
+        **os.environ,
+        **{name: str(caches / name) for name in CACHES},
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "NVIDIA_TF32_OVERRIDE": "0",
+    }
 
 
 def _lines(process: subprocess.Popen[bytes]) -> queue.Queue[bytes | None]:

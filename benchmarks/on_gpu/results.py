@@ -109,7 +109,7 @@ def state(record: dict[str, Any]) -> str:
     """ "done", "wrong" (beyond its tolerance), "failed" or "not run"."""
     if record["failed"]:
         return "failed"
-    if record["not_run"]:
+    if record["not_run"] or (record["points"] and all(point["not_run"] for point in record["points"])):
         return "not run"
     verdicts = [point["parity"]["within"] for point in record["points"] if point.get("parity")]
     verdicts += [each["within"] for each in record["scans"]]

@@ -130,8 +130,8 @@ def by_driver(work: Work, precision: str, stream: Callable[[], int], driver: Any
     from export.plan.scan_kernel import kernel_of
 
     kernel, config = kernel_of(precision), work.config
-    if (kernel.headdim, kernel.state) != (config.headdim, config.d_state):
-        raise CannotRun(f"the PTX is for head dimension {kernel.headdim} and state dimension {kernel.state}")
+    if (kernel.headdim, kernel.d_state) != (config.headdim, config.d_state):
+        raise CannotRun(f"the PTX is for head dimension {kernel.headdim} and state dimension {kernel.d_state}")
     loaded = PtxKernel(kernel.ptx, kernel.entry, kernel.threads, kernel.shared, driver)
 
     def scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, reverse: bool) -> Tensor:

@@ -9,7 +9,7 @@ COLUMNS = (
     "% of limit",
 )
 SCAN_COLUMNS = ("along", "sequences", "ms", "min to max", "error", "reversed", "TFLOP/s", "GB/s", "% of limit")
-NAME, CELL = 44, 15  # characters
+NAME = 40  # characters
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -72,7 +72,8 @@ def scan_cells(scan: dict[str, Any]) -> list[str]:
 
 
 def line(name: str, row: list[str] | tuple[str, ...]) -> str:
-    return name.ljust(NAME) + "".join(cell.rjust(CELL) for cell in row)
+    """Each cell a bit wider than its heading."""
+    return name.ljust(NAME) + "".join(cell.rjust(len(heading) + 3) for cell, heading in zip(row, COLUMNS, strict=True))
 
 
 def new_lines(record: dict[str, Any], shown: int) -> list[str]:

@@ -14,12 +14,15 @@ from on_gpu.work import Float, Work
 
 
 class TorchSession:
-    """The network in `precision`, `compiled` block by block: they are alike, so few graphs are compiled.
+    """The network in `precision`, `compiled` block by block: they are alike, so few graphs are compiled. `lean`: with
+    less memory, as in `BandSplitSeparator`.
 
     `executor` and `notes` say what runs it and how.
     """
 
-    def __init__(self, work: Work, precision: str, scan: str = "chunked", compiled: bool = False) -> None:
+    def __init__(
+        self, work: Work, precision: str, scan: str = "chunked", compiled: bool = False, lean: bool = False
+    ) -> None:
         exact_float32()
         self._device = torch.device(work.device)
         self._on_gpu = self._device.type == "cuda"
@@ -34,6 +37,7 @@ class TorchSession:
         to_precision(model, precision)
         if model.config.has_mamba:
             model.use_scan(scan)
+        model.lean = lean
         self._model = model.to(self._device)
         if compiled:
             compile_blocks(self._model)

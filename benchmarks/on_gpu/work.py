@@ -98,7 +98,7 @@ def reference(work: Work, emit: Callable[..., None]) -> None:
     """Write PyTorch's stems in float32, without TF32, each chunk by itself."""
     from on_gpu.torch_forms import TorchSession
 
-    session = TorchSession(work, "fp32")
+    session = TorchSession(work, "fp32", lean=True)
     mixtures = work.mixtures
     stems = np.concatenate([session.run(np.array(mixtures[i : i + 1])) for i in range(len(mixtures))])
     np.save(Path(work.folder) / "stems.npy", stems)

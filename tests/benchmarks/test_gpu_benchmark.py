@@ -169,3 +169,17 @@ def test_what_is_missing_is_named():
 
 def test_tolerances_are_those_of_bsm_parity():
     assert TOLERANCES == difference.TOLERANCES
+
+
+def test_engines_are_made_without_the_comparisons_of_bsm_export():
+    """These are found by their names."""
+    from on_gpu.making import COMPARISONS, NOT_COMPARED, uncompared
+
+    import export.engine
+    from export.plan import checked, rebuild
+
+    before = export.engine.verify
+    with uncompared():
+        assert export.engine.verify(1, two=2) is checked.verify_plan() is NOT_COMPARED
+        assert export.engine.expected_stems() == rebuild._expected() == []
+    assert export.engine.verify is before and len(COMPARISONS) == 4
