@@ -41,7 +41,7 @@ class ProductsContender:
 
     def open(self) -> ProductsSession:
         manifest = read_manifest(self.path)
-        mixture = Mixtures(manifest.bins, manifest.model.channels).of(self.work)
+        mixture = Mixtures(manifest).of(self.work)
         events = profile(self.path, {INPUT_NAME: mixture}, self.threads, self.folder)
         return ProductsSession(products_of(events), self.threads)
 

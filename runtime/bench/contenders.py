@@ -68,16 +68,16 @@ class Contender(Protocol):
 
 
 class Mixtures:
-    """Random spectrograms, the same for every contender; the latest one is kept."""
+    """Random inputs of an engine, the same for every contender; the latest one is kept."""
 
-    def __init__(self, bins: int, channels: int) -> None:
-        self._bins, self._channels = bins, channels
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
         self._latest: tuple[Work, Float] | None = None
 
     def of(self, work: Work) -> Float:
-        """[b, t, f, c, 2]"""
+        """Spectrograms [b, t, f, c, 2] or waveforms [b, c, samples], as the engine takes them."""
         if self._latest is None or self._latest[0] != work:
-            shape = (work.batch, work.frames, self._bins, self._channels, 2)
+            shape = self._manifest.input_shape(work.batch, work.frames)
             self._latest = work, np.random.default_rng(0).standard_normal(shape, np.float32)
         return self._latest[1]
 
@@ -103,7 +103,7 @@ class EngineSession:
     def __init__(self, backend: Backend, manifest: Manifest, folder: Path) -> None:
         self.executor = backend.name
         self._backend, self._manifest, self._folder = backend, manifest, folder
-        self._mixtures = Mixtures(manifest.bins, manifest.model.channels)
+        self._mixtures = Mixtures(manifest)
 
     def run(self, work: Work) -> float:
         mixture = self._mixtures.of(work)
