@@ -1,6 +1,7 @@
 """TensorRT-RTX plans of the published sizes, built on this machine, with weights drawn from a seed.
 
-    python benchmarks/plans.py [--kind NAME ...] [--precision fp32|fp16|bf16 ...] [--scan ...] [--io ...] [--batch-max N ...]
+    python benchmarks/plans.py [--kind NAME ...] [--precision fp32|fp16|bf16 ...] [--scan ...] [--io ...]
+                               [--batch-max N ...]
 
 NAME is one of `benchmarks/networks.py`. Each graph is traced and each plan is built in a process of its own, for 8.6 +
 8.9 + 12.0 together, batch 1 to N (1 and 4). Prints times, the builder's peak memory, nodes, the plan's bytes and those
