@@ -3,7 +3,8 @@
 Standard operators, in float32 whatever the precision of the network, exact for a hop that does not divide n_fft. A
 frame is put together from blocks of one hop, and the inverse adds up blocks: nothing is gathered or scattered.
 
-Axes besides those of the project: n1, n2, f1, f2 of export.graph.fourier; m blocks of a frame; r blocks of a waveform.
+Axes besides those of the project: F, n and f of a stage of export.graph.fourier, and r the digits of a sample's number
+that are still to come; m blocks of a frame and l blocks of a waveform.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from bsmamba2.config import StftConfig
 from export.graph.assembly import Assembly
-from export.graph.fourier import forward_factors, inverse_factors, sizes_of
+from export.graph.fourier import Float, bins_of, forward_factors, inverse_factors, radices_of
 from runtime.dsp.stft import Stft
 
 PREFIX = "stft."
@@ -42,10 +43,13 @@ class _Nodes:
     def turned(self, x: str, name: str, *axes: int) -> str:
         return self.node("Transpose", [x], name, perm=axes)
 
-    def product(self, x: str, name: str, factors: Any) -> str:
-        """`x` [m, b, c, t, i] times `factors` [m, i, o], for each m."""
-        weight = self._graph.constant(f"{self._prefix}{name}_factors", factors[:, None, None])
-        return self.node("MatMul", [x, weight], name)
+    def product(self, x: str, name: str, factors: Float) -> str:
+        """`x` [b, F, r, c, t, i] times `factors` [F, i, o], for each F; without the axis F if it is 1."""
+        shaped = factors[0] if len(factors) == 1 else factors[:, None, None]
+        return self.node("MatMul", [x, self._graph.constant(f"{self._prefix}{name}_factors", shaped)], name)
+
+    def scaled(self, x: str, name: str, window: Float) -> str:
+        return self.node("Mul", [x, self._graph.constant(f"{self._prefix}{name}_by", window.astype(np.float32))], name)
 
     def padded(self, x: str, name: str, rank: int, axis: int, before: int, after: int, mode: str = "constant") -> str:
         sizes = [0] * (2 * rank)
@@ -59,22 +63,24 @@ class _Nodes:
 
 def add_stft(graph: Assembly, stft: StftConfig, wave: str, channels: int) -> str:
     """`wave` [b, c, hop * (t - 1)] -> the name of its spectrogram [b, t, f, c, 2]."""
-    nodes = _Nodes(graph, PREFIX)
-    transform = Stft(stft.n_fft, stft.hop_length, stft.win_length, stft.normalized)
-    rows, columns = sizes = sizes_of(stft.n_fft)
-    inner, outer = forward_factors(transform.window * _scale(stft))
-
-    frames = _frames(nodes, wave, stft)  # [b, c, t, n_fft]
-    x = nodes.reshaped(frames, "table", 0, 0, -1, rows, columns)
-    x = nodes.turned(x, "by_n2", 4, 0, 1, 2, 3)  # [n2, b, c, t, n1]
-    x = nodes.product(x, "inner", inner)
-    x = nodes.reshaped(x, "inner_parts", 0, 0, 0, 0, rows, 2)
-    x = nodes.turned(x, "by_f1", 4, 1, 2, 3, 0, 5)  # [f1, b, c, t, n2, 2]
-    x = nodes.reshaped(x, "outer_parts", 0, 0, 0, 0, 2 * columns)
-    x = nodes.product(x, "outer", outer)
-    x = nodes.reshaped(x, "bins_parts", 0, 0, 0, 0, sizes.most, 2)
-    x = nodes.turned(x, "by_frame", 1, 3, 4, 0, 2, 5)  # [b, t, f2, f1, c, 2]
-    x = nodes.reshaped(x, "all_bins", 0, 0, rows * sizes.most, channels, 2)
+    nodes, c = _Nodes(graph, PREFIX), channels
+    radices, known, rest = radices_of(stft.n_fft), 1, stft.n_fft // radices_of(stft.n_fft)[0]
+    x = nodes.scaled(_frames(nodes, wave, stft), "windowed", _window(stft) * _scale(stft))
+    x = nodes.reshaped(x, "digits", 0, c, -1, radices[0], rest)
+    x = nodes.turned(x, "stage_0", 0, 4, 1, 2, 3)  # [b, r, c, t, n]
+    for i, factors in enumerate(forward_factors(stft.n_fft)):
+        x = nodes.product(x, f"product_{i}", factors)  # [b, F, r, c, t, (f, 2)]
+        if rest > 1:
+            radix, following = radices[i : i + 2]
+            rest //= following
+            x = nodes.reshaped(x, f"digits_{i}", 0, known, following, rest, c, -1, radix, 2)
+            x = nodes.turned(x, f"turned_{i}", 0, 6, 1, 3, 4, 5, 2, 7)  # [b, f, F, r, c, t, n, 2]
+            known *= radix
+            x = nodes.reshaped(x, f"stage_{i + 1}", 0, known, rest, c, -1, 2 * following)
+    bins = bins_of(radices[-1])
+    x = nodes.reshaped(x, "last_digit", 0, known, c, -1, bins, 2)
+    x = nodes.turned(x, "by_frame", 0, 3, 4, 1, 2, 5)  # [b, t, f, F, c, 2]
+    x = nodes.reshaped(x, "all_bins", 0, -1, bins * known, c, 2)
     return nodes.cut(x, SPECTROGRAM.removeprefix(PREFIX), 2, 0, stft.bins)
 
 
@@ -85,33 +91,41 @@ def add_inverse(
 
     `frames` is t, or None if it is dynamic.
     """
-    nodes = _Nodes(graph, "istft.")
-    transform = Stft(stft.n_fft, stft.hop_length, stft.win_length, stft.normalized)
-    rows, columns = sizes = sizes_of(stft.n_fft)
-    first, second = inverse_factors(transform.window / _scale(stft))
-
-    x = nodes.padded(spectra, "all_bins", 6, 3, 0, rows * sizes.most - stft.bins)
-    x = nodes.reshaped(x, "bins", 0, stems, -1, sizes.most, rows, channels, 2)
-    x = nodes.turned(x, "by_f1", 4, 0, 1, 5, 2, 3, 6)  # [f1, b, s, c, t, f2, 2]
-    x = nodes.reshaped(x, "bins_parts", 0, 0, stems * channels, -1, 2 * sizes.most)
-    x = nodes.product(x, "first", first)
-    x = nodes.reshaped(x, "first_parts", 0, 0, 0, 0, columns, 2)
-    x = nodes.turned(x, "by_n2", 4, 1, 2, 3, 0, 5)  # [n2, b, s * c, t, f1, 2]
-    x = nodes.reshaped(x, "second_parts", 0, 0, 0, 0, 2 * rows)
-    x = nodes.product(x, "second", second)
-    x = nodes.turned(x, "by_frame", 1, 2, 3, 4, 0)  # [b, s * c, t, n1, n2]
-    pieces = nodes.reshaped(x, "pieces", 0, 0, 0, stft.n_fft)
+    nodes, c = _Nodes(graph, "istft."), stems * channels
+    radices = radices_of(stft.n_fft)
+    known, rest, bins = stft.n_fft // radices[-1], 1, bins_of(radices[-1])
+    x = nodes.padded(spectra, "all_bins", 6, 3, 0, bins * known - stft.bins)
+    x = nodes.reshaped(x, "last_digit", 0, stems, -1, bins, known, channels, 2)
+    x = nodes.turned(x, "by_bin", 0, 4, 1, 5, 2, 3, 6)  # [b, F, s, c, t, f, 2]
+    x = nodes.reshaped(x, "stage_0", 0, known, rest, c, -1, 2 * bins)
+    for i, factors in enumerate(inverse_factors(stft.n_fft)):
+        x = nodes.product(x, f"product_{i}", factors)  # [b, F, r, s * c, t, (n, 2)]
+        if known > 1:
+            following, radix = radices[-i - 2 : len(radices) - i]
+            known //= following
+            x = nodes.reshaped(x, f"digits_{i}", 0, following, known, rest, c, -1, radix, 2)
+            x = nodes.turned(x, f"turned_{i}", 0, 2, 6, 3, 4, 5, 1, 7)  # [b, F, n, r, s * c, t, f, 2]
+            rest *= radix
+            x = nodes.reshaped(x, f"stage_{i + 1}", 0, known, rest, c, -1, 2 * following)
+    x = nodes.reshaped(x, "digits", 0, rest, c, -1, radices[0])
+    x = nodes.turned(x, "by_frame", 0, 2, 3, 4, 1)  # [b, s * c, t, n, r]
+    x = nodes.reshaped(x, "frames", 0, c, -1, stft.n_fft)
+    pieces = nodes.scaled(x, "windowed", _window(stft) / _scale(stft))
     total = _overlap_add(nodes, pieces, "", stft)  # [b, s * c, hop * (t - 1)]
 
     if frames is not None:
         shape = nodes.constant("squares_shape", 1, 1, frames, 1)
     else:
-        length, one = nodes.node("Shape", [pieces], "frames", start=2, end=3), nodes.constant("one", 1)
+        length, one = nodes.node("Shape", [pieces], "length", start=2, end=3), nodes.constant("one", 1)
         shape = nodes.node("Concat", [one, one, length, one], "squares_shape", axis=0)
-    square = graph.constant("istft.window_square", np.square(transform.window).reshape(1, 1, 1, -1))
+    square = graph.constant("istft.window_square", np.square(_window(stft)).reshape(1, 1, 1, -1))
     squares = nodes.node("Expand", [square, shape], "squares")
     mean = nodes.node("Div", [total, _overlap_add(nodes, squares, "weight.", stft)], "mean")
     graph.node("Reshape", [mean, nodes.constant("waves", 0, stems, channels, -1)], output)
+
+
+def _window(stft: StftConfig) -> Float:
+    return Stft(stft.n_fft, stft.hop_length, stft.win_length).window
 
 
 def _scale(stft: StftConfig) -> float:
@@ -124,7 +138,7 @@ def _frames(nodes: _Nodes, wave: str, stft: StftConfig) -> str:
     x = nodes.padded(wave, "reflected", 3, 2, n_fft // 2, n_fft // 2, mode="reflect")
     if blocks * hop > n_fft:  # the last block of the last frame is longer than the frame
         x = nodes.padded(x, "whole_blocks", 3, 2, 0, blocks * hop - n_fft)
-    x = nodes.reshaped(x, "blocks", 0, 0, -1, hop)  # [b, c, r, hop] with r = t + m - 1
+    x = nodes.reshaped(x, "blocks", 0, 0, -1, hop)  # [b, c, l, hop] with l = t + m - 1
     shifted = [nodes.cut(x, f"blocks.{i}", 2, i, i + 1 - blocks or END) for i in range(blocks)]
     x = nodes.node("Concat", shifted, "frames", axis=3)
     return nodes.cut(x, "frames_cut", 3, 0, n_fft) if blocks * hop > n_fft else x
@@ -145,7 +159,7 @@ def _overlap_add(nodes: _Nodes, pieces: str, prefix: str, stft: StftConfig) -> s
     x = nodes.padded(x, f"{prefix}longer", 5, 3, 0, blocks)
     x = nodes.reshaped(x, f"{prefix}flat", 0, 0, -1, hop)
     x = nodes.cut(x, f"{prefix}one_less", 2, 0, -blocks)
-    x = nodes.reshaped(x, f"{prefix}shifted", 0, 0, blocks, -1, hop)  # [b, c, m, r, hop]
+    x = nodes.reshaped(x, f"{prefix}shifted", 0, 0, blocks, -1, hop)  # [b, c, m, l, hop]
     x = nodes.node("ReduceSum", [x, nodes.constant("axis_2", 2)], f"{prefix}sum", keepdims=0)
     x = nodes.reshaped(x, f"{prefix}joined", 0, 0, -1)
     return nodes.cut(x, f"{prefix}inside", 2, n_fft // 2, n_fft // 2 - blocks * hop)
