@@ -47,6 +47,9 @@ class EngineRun:
         self.times = times
         self.views = views
         self._stft = Stft.of(manifest.stft) if manifest.io == "spectrum" else None
+        # Where work is enqueued, on a GPU, another shape costs more than a batch that is full: waiting for all that is
+        # under way, and kernels for the shape.
+        self._keeps_size = backend.depth > 1
 
     def run(
         self, chunks: Iterable[Chunk], stems: list[int], progress: Callable[[int], None]
@@ -55,17 +58,18 @@ class EngineRun:
 
         `progress` is called with the number of chunks done, all mixtures and views counted. Raises EngineError.
         """
-        waiting: deque[tuple[Group, Pending]] = deque()
+        waiting: deque[tuple[Group, int, Pending]] = deque()  # each with the size of its batch
         done = 0
+        size = self.manifest.batch.min
         seen: list[Float] = []  # stems of the views of the current mixture
         mixtures: list[Float] = []  # stems of the mixtures of the current chunk
 
         def collect() -> Iterator[tuple[Chunk, Float]]:
             nonlocal done
-            group, pending = waiting.popleft()
+            group, given, pending = waiting.popleft()
             with self.times.stage("engine"):
                 out = pending.result()
-            waves = self._waves(group, out, stems)
+            waves = self._waves(group, given, out, stems)
             done += len(group)
             progress(done)
             for (chunk, _), wave in zip(group, waves, strict=True):
@@ -81,31 +85,33 @@ class EngineRun:
         try:
             shown = ((chunk, view.of(wave)) for chunk in chunks for wave in chunk.wave for view in self.views)
             for group in grouped(shown, self.batch):
-                waiting.append((group, self._submit(group)))
+                size = max(len(group), size if self._keeps_size else self.manifest.batch.min)
+                waiting.append((group, size, self._submit(group, size)))
                 if len(waiting) == self.backend.depth:
                     yield from collect()
             while waiting:
                 yield from collect()
         finally:
-            for _, pending in waiting:  # after an error: let the engine finish
+            for _, _, pending in waiting:  # after an error: let the engine finish
                 with suppress(EngineError):
                     pending.result()
 
-    def _submit(self, group: Group) -> Pending:
+    def _submit(self, group: Group, size: int) -> Pending:
+        """Give the engine `group` as a batch of `size`; what is missing is silence, whose stems are dropped."""
         mixture = np.stack([wave for _, wave in group])
         if self._stft is not None:
             with self.times.stage("stft"):
                 mixture = self._stft.forward(mixture)
-        missing = self.manifest.batch.min - len(group)
-        if missing > 0:  # the engine takes no fewer; the stems of this silence are dropped
-            mixture = np.concatenate([mixture, np.zeros((missing, *mixture.shape[1:]), np.float32)])
+        if size > len(group):
+            silence = np.zeros((size - len(group), *mixture.shape[1:]), np.float32)
+            mixture = np.concatenate([mixture, silence])
         with self.times.stage("engine"):
             return self.backend.submit(mixture)
 
-    def _waves(self, group: Group, out: Float, stems: list[int]) -> Float:
-        """The engine's stems of a group -> waveforms of those asked for, [b, s, c, chunk]."""
+    def _waves(self, group: Group, size: int, out: Float, stems: list[int]) -> Float:
+        """The engine's stems of a group, a batch of `size` -> waveforms of those asked for, [b, s, c, chunk]."""
         manifest = self.manifest
-        expected = manifest.output_shape(max(len(group), manifest.batch.min), manifest.frames.opt)
+        expected = manifest.output_shape(size, manifest.frames.opt)
         if out.shape != expected:
             raise EngineError(f"the engine returned shape {out.shape}, expected {expected}: export the engine again")
         out = out[: len(group)]
