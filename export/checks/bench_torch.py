@@ -1,6 +1,6 @@
 """The network in PyTorch as a contender: eager, or with torch.compile.
 
-It does the work of the engine it is compared with: for waveforms, with PyTorch's STFT and inverse.
+From waveforms to waveforms, it includes PyTorch's STFT and inverse.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class TorchContender:
         device = torch_device(self.device, self.engine)
         model = checkpoint.model().to(device)
         network = torch.compile(model) if self.compiled else model
-        if self.manifest.io == "wave":
+        if self.work.io == "wave":
             network = _on_waveforms(network, checkpoint.config.stft)
         return TorchSession(network, device, Mixtures(self.manifest))
 
