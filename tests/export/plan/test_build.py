@@ -140,7 +140,7 @@ def test_what_an_engine_holds_is_shown(built, copy):
     text = inspect_engine(copy)
     for part in (
         "BS-RoFormer, dim 8, depth 1",
-        "fp16, scan chunked, target gpu; 70 to 70 frames, batch 1 to 4",
+        "fp16, scan chunked, target gpu, io spectrum; 70 to 70 frames, batch 1 to 4",
         "1 Graph Input(s)",
         "mixture [dtype=float32, shape=('batch', 70, 17, 2, 2)]",
         "MatMul ",
