@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     manifest, threads = read_manifest(args.engine), args.threads
-    one = (1, args.frames or manifest.frames.opt, manifest.bins, manifest.model.channels, 2)
+    one = manifest.input_shape(1, args.frames or manifest.frames.opt)
     two = (2, *one[1:])
 
     def form(name: str, shape: tuple[int, ...] = one, threads: int = threads, **asked: object) -> Form:

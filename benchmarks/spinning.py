@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--load", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     manifest = read_manifest(args.engine)
-    shape = (1, manifest.frames.opt, manifest.bins, manifest.model.channels, 2)
+    shape = manifest.input_shape(1, manifest.frames.opt)
     forms = [
         Counted("sleep", args.engine, shape, args.threads, entries={SPIN: "0"}),
         Counted("spin", args.engine, shape, args.threads, entries={SPIN: "1"}),

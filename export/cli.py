@@ -16,7 +16,7 @@ from export.named import checkpoint_of, on_stderr
 from export.options import ExportCommand, changes_of, check_belonging
 from runtime.command import Config, Debug, Version, run_command
 from runtime.engine.content import what_instead
-from runtime.engine.manifest import PRECISIONS, SCANS, TARGETS, Range
+from runtime.engine.manifest import IOS, PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 8.0  # the length the published networks were trained on
 MOST_SECONDS = 600
+DEFAULT_IO = {"cpu": "spectrum", "gpu": "wave"}  # NumPy's STFT is fast enough for a CPU, and would limit a GPU
 DEFAULT_BATCH_MAX = {"cpu": 8, "gpu": 1}  # a GPU needs memory for the largest batch, and is busy with one chunk
 
 PACKAGES = (  # what an export imports
@@ -46,6 +47,7 @@ LIST = "Show the checkpoints that --ckpt knows by name; with WORD: those with it
 OFFLINE = "Download nothing: a name must have been downloaded before."
 WEIGHTS = "Weights to use if the checkpoint has several copies: raw, ema, or their key."
 SET = "A setting in place of the yaml's, such as model.stft_hop_length=512. May be given several times."
+IO = "What the engine takes and gives: spectrograms, or waveforms, with the STFT and its inverse inside."
 TRT = "Also build a TensorRT plan; 'auto' (or no value) uses the TensorRT that is installed."
 CAPABILITY = "Compute capability of a GPU that a TensorRT-RTX plan is for, such as 8.9. May be given several times."
 HARDWARE = "GPUs that run a plan of full TensorRT besides the model it is built on. Costs speed."
@@ -87,6 +89,9 @@ def export(
         typer.Option(
             metavar="|".join(TARGETS), help="Hardware to optimise the graph for.", show_default="cpu, with --trt gpu"
         ),
+    ] = None,
+    io: Annotated[
+        str | None, typer.Option("--io", metavar="|".join(IOS), help=IO, show_default="spectrum, for GPUs wave")
     ] = None,
     trt: Annotated[str | None, typer.Option("--trt", metavar="[auto|tensorrt|tensorrt-rtx]", help=TRT)] = None,
     compute_capability: Annotated[list[str] | None, typer.Option(metavar="X.Y", help=CAPABILITY)] = None,
@@ -192,6 +197,7 @@ def export(
             precision=precision,
             scan=scan,
             target=target,
+            io=io or DEFAULT_IO.get(target, "spectrum"),
             build=build,
             probe=probe,
             reference=reference,

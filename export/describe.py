@@ -31,6 +31,11 @@ def model_of(config: ModelConfig, parameters: int, rest: str | None = None) -> m
     )
 
 
+def tensors_of(config: ModelConfig, io: str, frames: m.Range) -> tuple[m.Tensor, m.Tensor]:
+    """The input and the output `stems` of an engine of this network, of the form `io`."""
+    return m.io_tensors(io, model_of(config, parameters=0), m.Stft(**asdict(config.stft)), frames)
+
+
 def is_network_of(config: ModelConfig, manifest: m.Manifest) -> bool:
     """Whether `config` describes the network that the engine was made from; the case of stem names does not count."""
     found = model_of(config, manifest.model.parameters, manifest.model.rest)
@@ -48,6 +53,7 @@ def describe(
     precision: str,
     scan: str,
     target: str,
+    io: str,
     probes: list[m.Tensor],
     parity: m.Parity,
 ) -> m.Manifest:
@@ -55,8 +61,7 @@ def describe(
     import onnxruntime
 
     config = checkpoint.config
-    bins, channels, stems = config.stft.bins, config.channels, config.stems
-    length: int | str = frames.opt if frames.min == frames.max else "frames"
+    mixture, stems = tensors_of(config, io, frames)
     return m.Manifest(
         format=m.FORMAT,
         version=m.VERSION,
@@ -67,8 +72,9 @@ def describe(
         precision=precision,
         scan=scan,
         target=target,
-        input=m.Tensor(m.INPUT_NAME, "float32", ["batch", length, bins, channels, 2]),
-        output=m.Tensor(m.OUTPUT_NAME, "float32", ["batch", len(stems), length, bins, channels, 2]),
+        io=io,
+        input=mixture,
+        output=stems,
         probes=probes,
         checkpoint=m.Origin(checkpoint.path.name, m.sha256_of(checkpoint.path), checkpoint.layout, checkpoint.weights),
         onnx=None,

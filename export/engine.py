@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.config import StftConfig
-from export.describe import describe, model_of
+from export.describe import describe, model_of, tensors_of
 from export.errors import ExportError
 from export.files import Exported, Report, described, put_in_place, writing
 from export.graph.check_graph import check_graph
@@ -22,7 +22,7 @@ from export.plan.scan_plugin import require_network
 from export.proof.reference import reference_of
 from export.proof.signal import signal_wave
 from export.proof.verify import TOLERANCES, expected_stems, verify
-from runtime.engine.manifest import METADATA_KEY, SCANS, TARGETS, Range, probe_tensors
+from runtime.engine.manifest import IOS, METADATA_KEY, SCANS, TARGETS, Range, length_of, probe_tensors
 from runtime.parity.reference import write_reference
 
 BATCH = Range(1, 1, 8)
@@ -44,6 +44,7 @@ def export_engine(
     precision: str = "fp32",
     scan: str = "chunked",
     target: str = "cpu",
+    io: str = "spectrum",
     build: Build | None = None,
     probe: bool = False,
     reference: bool = False,
@@ -54,15 +55,16 @@ def export_engine(
 
     The engine takes chunks of `frames` STFT frames, `batch` of them at a time. `precision` ("fp32", "fp16", "bf16")
     is used inside; input and output stay float32. `scan` is one of `runtime.engine.manifest.SCANS`, `target` ("cpu",
-    "gpu") the hardware the graph is optimised for. With `probe` the engine also outputs intermediate results; with
-    `reference` PyTorch's results go to `name`.npz. Both are for a comparison stage by stage.
+    "gpu") the hardware the graph is optimised for, `io` ("spectrum", "wave") what the engine takes and gives. With
+    `probe` it also outputs intermediate results; with `reference` PyTorch's results go to `name`.npz. Both are for a
+    comparison stage by stage.
 
     `report` is called with the name of each step as it begins, `progress` with the steps of the builder. Raises
     ExportError when the graph breaks the engine contract, its output differs from PyTorch's or no plan can be built;
     earlier files of these names are then kept.
     """
     config = checkpoint.config
-    _check_options(checkpoint, frames, batch, precision, scan, target)
+    _check_options(checkpoint, frames, batch, precision, scan, target, io)
     if scan == "plugin":
         if build is None or not build.plugin:
             raise ExportError("--scan plugin: is for plans of full TensorRT: add --trt tensorrt, or use --scan custom")
@@ -74,21 +76,21 @@ def export_engine(
         model = checkpoint.model()
         model.lean = True
         model_entry = model_of(config, checkpoint.parameters, checkpoint.rest)
-        length = frames.opt if frames.min == frames.max else "frames"
-        probes = probe_tensors(model_entry, length) if probe else []
+        probes = probe_tensors(model_entry, length_of(frames), io) if probe else []
         report("tracing the network into an ONNX graph")
-        graph = to_onnx(model, frames, precision, scan, target, probes)
+        graph = to_onnx(model, frames, precision, scan, target, probes, io)
         report("checking the graph")
         part = folder / finals.onnx.name
         data = save(graph, part)
         del graph  # a gigabyte, in the largest networks
-        check_graph(part, frames, config.stft.bins, config.channels, len(config.stems), precision, scan, probes)
+        mixture, stems = tensors_of(config, io, frames)
+        check_graph(part, mixture, [stems, *probes], precision, scan)
         stages = None
         if reference:
             report("running PyTorch stage by stage on the test signal")
             stages = reference_of(model, checkpoint, signal_wave(config.stft, config.channels, frames.opt))
             write_reference(folder / finals.reference.name, stages)
-        expected = expected_stems(model, frames, report, stages)
+        expected = expected_stems(model, frames, io, report, stages)
         parity = verify(
             model,
             part,
@@ -98,6 +100,7 @@ def export_engine(
             precision=precision,
             scan=scan,
             target=target,
+            io=io,
             report=report,
         )
         manifest = describe(
@@ -108,6 +111,7 @@ def export_engine(
             precision=precision,
             scan=scan,
             target=target,
+            io=io,
             probes=probes,
             parity=parity,
         )
@@ -129,7 +133,9 @@ def export_engine(
     )
 
 
-def _check_options(checkpoint: Checkpoint, frames: Range, batch: Range, precision: str, scan: str, target: str) -> None:
+def _check_options(
+    checkpoint: Checkpoint, frames: Range, batch: Range, precision: str, scan: str, target: str, io: str
+) -> None:
     least = smallest_frames(checkpoint.config.stft)
     for size in (frames.min, frames.opt, frames.max):
         if not least <= size <= MAX_FRAMES:
@@ -149,8 +155,9 @@ def _check_options(checkpoint: Checkpoint, frames: Range, batch: Range, precisio
     for option, value, known in (("precision", precision, tuple(TOLERANCES)), ("scan", scan, SCANS)):
         if value not in known:
             raise ExportError(f"--{option} {value}: must be {', '.join(known[:-1])} or {known[-1]}")
-    if target not in TARGETS:
-        raise ExportError(f"--target {target}: must be {' or '.join(TARGETS)}")
+    for option, value, known in (("target", target, TARGETS), ("io", io, IOS)):
+        if value not in known:
+            raise ExportError(f"--{option} {value}: must be {' or '.join(known)}")
     if scan == "unrolled" and frames.min < frames.max:
         raise ExportError("--scan unrolled: needs chunks of one length: give one number to --frames, or use chunked")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from export.files import Exported
-from runtime.engine.info import gpus_of, memory_of, network_name
+from runtime.engine.info import IOS, gpus_of, memory_of, network_name
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def tell_written(done: Exported, start: float, rebuilt: bool = False) -> None:
     )
     print(
         f"{manifest.precision}, chunks of {length} frames "
-        f"({manifest.chunk_samples / manifest.stft.sample_rate:.2f} s), {sizes}"
+        f"({manifest.chunk_samples / manifest.stft.sample_rate:.2f} s), {sizes}, {IOS[manifest.io]}"
     )
     snr = "no error" if parity.snr_db is None else f"SNR {parity.snr_db:.0f} dB"
     print(

@@ -18,7 +18,8 @@ RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9")
 H200 = Gpu("NVIDIA H200", "9.0")
 
 
-def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -> dict:
+def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11, io="spectrum") -> dict:
+    item = [frames, 1025, channels, 2] if io == "spectrum" else [channels, 441 * (frames - 1)]
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -48,8 +49,9 @@ def manifest_data(stems=("vocals",), channels=2, sample_rate=44100, frames=11) -
         "precision": "fp32",
         "scan": "chunked",
         "target": "cpu",
-        "input": {"name": "mixture", "dtype": "float32", "shape": ["batch", frames, 1025, channels, 2]},
-        "output": {"name": "stems", "dtype": "float32", "shape": ["batch", len(stems), frames, 1025, channels, 2]},
+        "io": io,
+        "input": {"name": "mixture", "dtype": "float32", "shape": ["batch", *item]},
+        "output": {"name": "stems", "dtype": "float32", "shape": ["batch", len(stems), *item]},
         "probes": [],
         "checkpoint": {"file": "x.ckpt", "sha256": "0" * 64, "layout": "state_dict", "weights": "raw"},
         "msst": None,
@@ -91,10 +93,11 @@ def separator_of(
     stems=None,
     function=None,
     msst=None,
+    io="spectrum",
     **options,
 ) -> Separator:
     names = stems or (["vocals"] if len(gains) == 1 else [f"stem{i}" for i in range(len(gains))])
-    data = manifest_data(stems=names, channels=channels, sample_rate=sample_rate, frames=frames)
+    data = manifest_data(stems=names, channels=channels, sample_rate=sample_rate, frames=frames, io=io)
     if msst is not None:  # num_overlap, batch_size
         data["msst"] = {"chunk_size": 441 * (frames - 1), "num_overlap": msst[0], "batch_size": msst[1]}
     manifest = Manifest.from_json(json.dumps(data), "a test")

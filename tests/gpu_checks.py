@@ -16,8 +16,12 @@ GAINS = (1.0, -0.5, 0.25, 0.75)  # of the chunks of a batch: none is another one
 
 
 def chunks(mixture: np.ndarray, batch: int) -> np.ndarray:
-    """A batch [b, t, f, c, 2] of different chunks: `mixture` [1, t, f, c, 2], shifted in time and with another gain."""
-    shifted = [np.roll(mixture, 7 * i, axis=1) * np.float32(GAINS[i % len(GAINS)]) for i in range(batch)]
+    """A batch of different chunks: `mixture`, shifted in time and with another gain.
+
+    It is a spectrogram [1, t, f, c, 2] or a waveform [1, c, samples].
+    """
+    axis, step = (1, 7) if mixture.ndim == 5 else (2, 3001)
+    shifted = [np.roll(mixture, step * i, axis) * np.float32(GAINS[i % len(GAINS)]) for i in range(batch)]
     return np.concatenate(shifted).astype(np.float32)
 
 

@@ -17,7 +17,7 @@ from fakes import plan_data
 from tensorrt_double import tensorrt_double
 
 from runtime.backends.tensorrt import TensorRtBackend
-from runtime.engine.manifest import Manifest, sha256_of
+from runtime.engine.manifest import Manifest, io_tensors, sha256_of
 from runtime.engine.plan_header import CAPABILITIES
 from runtime.engine.reading import manifest_path
 
@@ -64,7 +64,7 @@ class Setup:
         return TensorRtBackend(self.plan, self.manifest, index)
 
     def mixture(self, batch=1, frames=None, seed=0):
-        shape = (batch, frames or self.manifest.frames.opt, self.manifest.bins, self.manifest.model.channels, 2)
+        shape = self.manifest.input_shape(batch, frames or self.manifest.frames.opt)
         return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
@@ -72,11 +72,8 @@ def make(flavour, tmp_path, monkeypatch, frames=None, **changes):
     data = plan_data(flavour, **changes)
     manifest = Manifest.from_json(json.dumps(data), "made")
     if frames is not None:
-        shapes = [
-            replace(each, shape=["frames" if size == 11 else size for size in each.shape])
-            for each in (manifest.input, manifest.output)
-        ]
-        manifest = replace(manifest, frames=frames, input=shapes[0], output=shapes[1])
+        mixture, stems = io_tensors(manifest.io, manifest.model, manifest.stft, frames)
+        manifest = replace(manifest, frames=frames, input=mixture, output=stems)
     monkeypatch.setenv("BSM_CACHE", str(tmp_path / "cache"))
     setup = Setup(tmp_path / "x.plan", manifest, CudaDouble(), monkeypatch)
     setup.write()

@@ -230,7 +230,11 @@ class ICudaEngine:
     def get_tensor_profile_shape(self, name, profile_index):
         assert name == "mixture" and profile_index == 0
         batch, frames, rest = self._manifest.batch, self._manifest.frames, self._shapes[name][2:]
-        return [(getattr(batch, at), getattr(frames, at), *rest) for at in ("min", "opt", "max")]
+        sizes = [(getattr(batch, at), getattr(frames, at)) for at in ("min", "opt", "max")]
+        if self._manifest.io == "wave":
+            hop, channels = self._manifest.stft.hop_length, self._manifest.model.channels
+            return [(b, channels, hop * (t - 1)) for b, t in sizes]
+        return [(b, t, *rest) for b, t in sizes]
 
     def create_runtime_config(self):
         is_rtx = self._manifest.plan.flavour == "tensorrt-rtx"

@@ -23,7 +23,7 @@ from bsmamba2.networks.precision import to_precision
 from export.engine import Exported, export_engine, only
 from export.errors import ExportError
 from export.plan.choose import Asked, plan_build
-from export.proof.signal import pytorch_stems, signal_mixture
+from export.proof.signal import pytorch_stems, signal_input
 from runtime.backends import Backend, open_backend
 from runtime.engine.gpu import Gpu, find_gpu
 from runtime.engine.manifest import FLAVOURS, Range
@@ -74,10 +74,10 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return network(tmp_path_factory.mktemp("gpu") / "x.safetensors", kind=request.param, **QUARTER)
 
 
-def record(checkpoint: Checkpoint, frames: int, batch: int) -> Recorded:
+def record(checkpoint: Checkpoint, frames: int, batch: int, io: str = "spectrum") -> Recorded:
     model = checkpoint.model()
-    mixtures = chunks(signal_mixture(model.config.stft, model.config.channels, frames), batch)
-    return Recorded(mixtures, np.concatenate([pytorch_stems(model, each[None]) for each in mixtures]))
+    mixtures = chunks(signal_input(model.config.stft, model.config.channels, frames, io), batch)
+    return Recorded(mixtures, np.concatenate([pytorch_stems(model, each[None], io) for each in mixtures]))
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,7 @@ def plan_of(
     frames: Range | None = None,
     batch: Range | None = None,
     scan: str = "chunked",
+    io: str = "spectrum",
 ) -> Exported:
     """A plan, which ran when it was built; skips the test where it cannot be built."""
     try:
@@ -121,6 +122,7 @@ def plan_of(
         precision=precision,
         scan=scan,
         target="gpu",
+        io=io,
         build=build,
     )
     assert done.plan is not None
@@ -161,12 +163,22 @@ def test_plans_with_the_fused_scan(
     backend.close()
 
 
+@pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_plan_of_any_length(checkpoint: Checkpoint, gpu: Gpu, tmp_path: Path, flavour: str) -> None:
+def test_plans_with_waveforms(checkpoint: Checkpoint, gpu: Gpu, tmp_path: Path, flavour: str, precision: str) -> None:
+    backend = opened(plan_of(checkpoint, tmp_path / "x", gpu, flavour, precision, io="wave"))
+    recorded = record(checkpoint, FRAMES, MOST, "wave")
+    tell(backend, f"{checkpoint.config.kind} {precision} plan, waveforms", recorded, precision)
+    backend.close()
+
+
+@pytest.mark.parametrize("io", ["spectrum", "wave"])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_plan_of_any_length(checkpoint: Checkpoint, gpu: Gpu, tmp_path: Path, flavour: str, io: str) -> None:
     lengths = Range(201, 401, FRAMES)
-    backend = opened(plan_of(checkpoint, tmp_path / "x", gpu, flavour, "fp32", frames=lengths))
+    backend = opened(plan_of(checkpoint, tmp_path / "x", gpu, flavour, "fp32", frames=lengths, io=io))
     for frames in (401, 201, FRAMES, 333, 401):
-        recorded = record(checkpoint, frames, 2)
+        recorded = record(checkpoint, frames, 2, io)
         for batch in (1, 2, 2):
             worst_item(backend.run(recorded.mixtures[:batch]), recorded.stems[:batch], "fp32")
     backend.close()
@@ -238,17 +250,16 @@ def test_memory_and_start_at_full_width(
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_onnx_runtime(
-    checkpoint: Checkpoint, recorded: Recorded, gpu: Gpu, tmp_path: Path, device: str, precision: str
-) -> None:
-    done = export_engine(
-        checkpoint, tmp_path / "x", frames=only(FRAMES), batch=Range(1, 1, MOST), precision=precision, target="gpu"
-    )
+@pytest.mark.parametrize("io", ["spectrum", "wave"])
+def test_onnx_runtime(checkpoint: Checkpoint, gpu: Gpu, tmp_path: Path, io: str, device: str, precision: str) -> None:
+    sizes = {"frames": only(FRAMES), "batch": Range(1, 1, MOST)}
+    done = export_engine(checkpoint, tmp_path / "x", **sizes, precision=precision, target="gpu", io=io)
     try:
         backend = open_backend(done.engine, done.manifest, None, device)
     except EngineError as error:
         pytest.skip(str(error))
-    tell(backend, f"{checkpoint.config.kind} {precision} ONNX", recorded, precision)
+    recorded = record(checkpoint, FRAMES, MOST, io)
+    tell(backend, f"{checkpoint.config.kind} {precision} ONNX, {io}", recorded, precision)
 
 
 class PyTorch:

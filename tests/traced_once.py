@@ -33,7 +33,7 @@ def traced_once(folder: Path) -> Callable[..., onnx.ModelProto]:
     def to_onnx_once(*args: Any, **options: Any) -> onnx.ModelProto:
         given = signature(to_onnx).bind(*args, **options)
         given.apply_defaults()
-        model, frames, precision, scan, target, probes = given.args
+        model, frames, precision, scan, target, probes, _ = given.args
 
         def once(name: str, *args: Any) -> Any:
             config = replace(model.config, depth=2)

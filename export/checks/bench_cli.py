@@ -72,7 +72,7 @@ def bench(
     if report is not None:
         new_figure(1, 1)  # reports a missing matplotlib now rather than after minutes
     check_output("--report", report)
-    sizes = Sizes(_numbers("--frames", frames), _numbers("--batch", batch))
+    sizes = Sizes(_numbers("--frames", frames), _numbers("--batch", batch), _io(engines))
     with tempfile.TemporaryDirectory(prefix="bsm-bench-") as folder:
         entries = _engines(engines, sizes, threads, device, products, Path(folder))
         if ckpt is not None:
@@ -95,22 +95,25 @@ def bench(
 
 
 class Sizes:
-    """The sizes from --frames and --batch: one value applies to all measurements, several are a sweep."""
+    """The sizes from --frames and --batch: one value applies to all measurements, several are a sweep.
 
-    def __init__(self, frames: list[int], batches: list[int]) -> None:
-        self._frames, self._batches = frames, batches
+    `io` is that of the work, the same for all contenders.
+    """
+
+    def __init__(self, frames: list[int], batches: list[int], io: str) -> None:
+        self._frames, self._batches, self._io = frames, batches, io
 
     def work(self, manifest: Manifest) -> Work:
         """The work on which the contenders are compared."""
         frames = self._frames[0] if len(self._frames) == 1 else manifest.frames.opt
         batch = self._batches[0] if len(self._batches) == 1 else manifest.batch.opt
-        return Work.of(manifest, frames, batch)
+        return Work.of(manifest, frames, batch, self._io)
 
     def sweep(self, manifest: Manifest) -> list[Work]:
         """Every length at the compared batch and every batch at the compared length; empty for a single size."""
         main = self.work(manifest)
-        lengths = [Work.of(manifest, each, main.batch) for each in self._frames]
-        batches = [Work.of(manifest, main.frames, each) for each in self._batches]
+        lengths = [Work.of(manifest, each, main.batch, self._io) for each in self._frames]
+        batches = [Work.of(manifest, main.frames, each, self._io) for each in self._batches]
         works = list(dict.fromkeys([main, *lengths, *batches]))
         return works if len(works) > 1 else []
 
@@ -123,6 +126,11 @@ class Sizes:
             for value in values:
                 if not allowed.min <= value <= allowed.max:
                     raise OptionError(f"{option} {value}: {engine} takes {_range(allowed)} {what}")
+
+
+def _io(engines: list[Path]) -> str:
+    """What all can do: from waveforms to waveforms, if one of the engines does that."""
+    return "wave" if any(read_manifest(each, to_open=True).io == "wave" for each in engines) else "spectrum"
 
 
 def _range(allowed: Range) -> str:

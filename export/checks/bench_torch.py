@@ -1,4 +1,7 @@
-"""The network in PyTorch as a contender: eager, or with torch.compile."""
+"""The network in PyTorch as a contender: eager, or with torch.compile.
+
+From waveforms to waveforms, it includes PyTorch's STFT and inverse.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from bsmamba2.checkpoint import Checkpoint
+    from bsmamba2.config import StftConfig
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class TorchContender:
         device = torch_device(self.device, self.engine)
         model = checkpoint.model().to(device)
         network = torch.compile(model) if self.compiled else model
-        return TorchSession(network, device, Mixtures(self.manifest.bins, self.manifest.model.channels))
+        if self.work.io == "wave":
+            network = _on_waveforms(network, checkpoint.config.stft)
+        return TorchSession(network, device, Mixtures(self.manifest))
 
     def _check(self, checkpoint: Checkpoint) -> None:
         """Raise OptionError unless it is the engine's network."""
@@ -69,6 +75,15 @@ class TorchContender:
                 f"{self.ckpt}: is not the network of {self.engine} ({config.kind}, dim {config.dim}, depth "
                 f"{config.depth}, stems {', '.join(config.stems)}): give the checkpoint and --config it was made from"
             )
+
+
+def _on_waveforms(
+    network: Callable[[torch.Tensor], torch.Tensor], stft: StftConfig
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """[b, c, samples] -> [b, s, c, samples]."""
+    from bsmamba2.networks.stft import inverse, spectrogram
+
+    return lambda wave: inverse(network(spectrogram(wave, stft)), stft)
 
 
 def torch_device(device: str, engine: Path) -> str:

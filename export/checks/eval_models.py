@@ -122,6 +122,7 @@ def _manifest(checkpoint: Checkpoint, model: BandSplitSeparator) -> Manifest:
         precision="fp32",
         scan="chunked",
         target="cpu",
+        io="spectrum",
         probes=[],
         parity=Parity("none: this is PyTorch itself", "torch", 0.0, 0.0, None, 0.0, 0.0),
     )

@@ -79,7 +79,7 @@ def parity(
             recorded, against = read_reference(path, manifest), f"{path}, PyTorch's results from the export"
         else:
             recorded, against = _computed(checkpoint, manifest, song, audio)
-        stages, found = replay(backend, manifest, recorded)
+        stages, drawn = replay(backend, manifest, recorded)
         sdr: list[SdrChange] = []
         if truth is not None and song is not None:
             pytorch = None if checkpoint is None else _pytorch_separator(checkpoint, manifest)
@@ -89,7 +89,7 @@ def parity(
             print(printable(note))
     print("\n".join(printable(line) for line in as_text(comparison).splitlines()))
     if report is not None:
-        write_whole(report, as_html(comparison, recorded["spectrogram"], recorded["stems"], found))
+        write_whole(report, as_html(comparison, recorded["spectrogram"], drawn.reference, drawn.found))
         print(f"wrote {printable(str(report))}")
     return 0 if comparison.passed else 1
 
@@ -159,7 +159,7 @@ def _loudest_chunk(song: Song, manifest: Manifest) -> tuple[Float, float]:
 def _pytorch_separator(checkpoint: Checkpoint, manifest: Manifest) -> Separator:
     from export.proof.torch_backend import TorchBackend
 
-    return Separator(TorchBackend(checkpoint.model()), manifest)
+    return Separator(TorchBackend(checkpoint.model(), manifest.io), manifest)
 
 
 def main() -> None:

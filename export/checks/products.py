@@ -11,7 +11,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class ProductsContender:
 
     def open(self) -> ProductsSession:
         manifest = read_manifest(self.path)
-        mixture = Mixtures(manifest.bins, manifest.model.channels).of(self.work)
+        mixture = Mixtures(manifest).of(replace(self.work, io=manifest.io))
         events = profile(self.path, {INPUT_NAME: mixture}, self.threads, self.folder)
         return ProductsSession(products_of(events), self.threads)
 

@@ -13,6 +13,7 @@ from onnx import NodeProto, ValueInfoProto, numpy_helper
 from torch import nn
 
 from export.graph.template import Template
+from export.graph.tracing import OPSET
 
 
 class Assembly:
@@ -23,7 +24,7 @@ class Assembly:
             onnx.helper.make_graph([], "main_graph", [], []), opset_imports=[], ir_version=10, producer_name="bsmamba2"
         )
         self._stored: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._opsets: dict[str, int] = {}
+        self._opsets = {"": OPSET}
 
     def place(
         self, template: Template, module: nn.Module, prefix: str, inputs: Sequence[str], outputs: Sequence[str]

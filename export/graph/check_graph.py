@@ -11,7 +11,7 @@ from export.errors import ExportError
 from export.graph.custom_scan import DOMAIN, NAME, SCANS, VERSION
 from export.graph.nodes import nodes_of
 from export.graph.tracing import OPSET
-from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME, Range, Tensor
+from runtime.engine.manifest import Tensor
 
 # Operators of the standard domain that these graphs use. Another one means that the exporter has changed: look into it.
 # fmt: off
@@ -28,17 +28,14 @@ ALLOWED = frozenset(
 
 def check_graph(
     path: Path,
-    frames: Range,
-    bins: int,
-    channels: int,
-    stems: int,
+    mixture: Tensor,
+    outputs: Sequence[Tensor],
     precision: str = "fp32",
     scan: str = "chunked",
-    probes: Sequence[Tensor] = (),
 ) -> None:
     """Raise ExportError unless `path` is a valid ONNX file and keeps the engine contract at `precision`.
 
-    `probes` are its outputs after `stems`.
+    `mixture` is its input; `outputs` are the stems, and the probes if there are any.
     """
     try:
         onnx.checker.check_model(path)
@@ -57,10 +54,8 @@ def check_graph(
     foreign = sorted({node.op_type for node in nodes} - ALLOWED - {name for _, name in custom})
     if foreign:
         raise ExportError(f"the exported graph uses unexpected operators: {', '.join(foreign)}")
-    length: int | str = frames.opt if frames.min == frames.max else "frames"
-    _check_values(model.graph.input, [Tensor(INPUT_NAME, "float32", ["batch", length, bins, channels, 2])])
-    output = Tensor(OUTPUT_NAME, "float32", ["batch", stems, length, bins, channels, 2])
-    _check_values(model.graph.output, [output, *probes])
+    _check_values(model.graph.input, [mixture])
+    _check_values(model.graph.output, outputs)
     types = {"fp32": (), "fp16": (onnx.TensorProto.FLOAT16,), "bf16": (onnx.TensorProto.BFLOAT16,)}[precision]
     for tensor in model.graph.initializer:
         if tensor.data_type not in (*types, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL):
@@ -68,7 +63,7 @@ def check_graph(
             raise ExportError(f"the exported {precision} graph holds {tensor.name} as {kind}")
 
 
-def _check_values(values: Iterable[onnx.ValueInfoProto], expected: list[Tensor]) -> None:
+def _check_values(values: Iterable[onnx.ValueInfoProto], expected: Sequence[Tensor]) -> None:
     found = [
         (
             value.name,

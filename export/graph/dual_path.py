@@ -13,18 +13,17 @@ from bsmamba2.networks.model import BandSplitSeparator
 from export.graph.assembly import Assembly
 from export.graph.parts import blocks_of
 from export.graph.template import Template
-from runtime.engine.manifest import INPUT_NAME
 
 
 def add_dual_path(
     graph: Assembly, model: BandSplitSeparator, templates: Mapping[str, Template], features: str, length: int | str
 ) -> list[str]:
-    """Add every layer of `model`; `features` is the output of the band split. Returns their outputs, [b, t, k, d] each.
+    """Add every layer of `model`; `features` [b, t, k, d] is the output of the band split. Returns their outputs.
 
     `length` is the number of frames, or the name of their dynamic axis.
     """
     bands, dim = len(model.config.bands), model.config.dim
-    frames = length if isinstance(length, int) else graph.node("Shape", [INPUT_NAME], "frames", start=1, end=2)
+    frames = length if isinstance(length, int) else graph.node("Shape", [features], "frames", start=1, end=2)
     along_time = _shape(graph, "shape_along_time", -1, frames, dim)
     of_bands = _shape(graph, "shape_of_bands", -1, bands, frames, dim)
     along_bands = _shape(graph, "shape_along_bands", -1, bands, dim)

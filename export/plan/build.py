@@ -6,6 +6,7 @@ and no precision flags are set.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from export.plan.scan_plugin import register_scan, require_plugin
 from export.plan.sums import accumulate_in_float32
 from export.plan.watched import Progress, run_builder
 from runtime.engine.flavours import bindings, quiet_logger
-from runtime.engine.manifest import INPUT_NAME, Range
+from runtime.engine.manifest import INPUT_NAME
 from runtime.engine.plan_header import is_rtx_plan, read_plan_header
+
+Shapes = Sequence[tuple[int, ...]]
 
 SHOWN = 3  # parse errors in a message
 NO_PROBES = "a TensorRT plan has no intermediate outputs"
@@ -29,9 +32,11 @@ LEVELS = {
 
 
 def build_plan(
-    graph: Path, plan: Path, label: str, batch: Range, frames: Range, build: Build, progress: Progress | None = None
+    graph: Path, plan: Path, label: str, shapes: Shapes, build: Build, progress: Progress | None = None
 ) -> int | None:
-    """Write the TensorRT plan of the ONNX file `graph` to `plan`, for these ranges, with `label` as the network's name.
+    """Write the TensorRT plan of the ONNX file `graph` to `plan`, with `label` as the network's name.
+
+    `shapes` are the smallest, the usual and the largest of its input.
 
     Returns the GPU memory for intermediate results in bytes, if the builder tells it. Ctrl-C stops the builder. Raises
     ExportError if the graph cannot be parsed or built, or if the plan's header does not name the GPUs asked for, and
@@ -62,8 +67,7 @@ def build_plan(
     config = _config(trt, builder, build)
     cache = _set_timing_cache(config, build.timing_cache, logger)
     profile = builder.create_optimization_profile()
-    rest = tuple(network.get_input(0).shape)[2:]
-    profile.set_shape(INPUT_NAME, *((b, t, *rest) for b, t in zip(_sizes(batch), _sizes(frames), strict=True)))
+    profile.set_shape(INPUT_NAME, *shapes)
     config.add_optimization_profile(profile)
 
     logger.errors.clear()  # errors from here on belong to the build
@@ -143,10 +147,6 @@ def _parse_errors(parser: Any) -> str:
         )
     more = parser.num_errors - SHOWN
     return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
-
-
-def _sizes(each: Range) -> tuple[int, int, int]:
-    return each.min, each.opt, each.max
 
 
 def _set_timing_cache(config: Any, path: Path | None, logger: Any) -> Any:

@@ -36,7 +36,7 @@ def build_checked(
         parity=None,
     )
     manifest = replace(manifest, plan=made)
-    needed = build_plan(graph, plan, manifest.inside_plan(), manifest.batch, manifest.frames, build, progress)
+    needed = build_plan(graph, plan, manifest.inside_plan(), manifest.input_shapes, build, progress)
     memory = {} if needed is None else {str(manifest.batch.max): needed}
     made = replace(made, file=described(plan), memory=memory)
     manifest = replace(manifest, plan=made)

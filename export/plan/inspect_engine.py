@@ -45,7 +45,7 @@ def _words(manifest: Manifest) -> str:
     return (
         f"{network_name(model)}, dim {model.dim}, depth {model.depth}, {model.parameters:,} parameters, stems "
         f"{', '.join(model.stems)}\n"
-        f"{manifest.precision}, scan {manifest.scan}, target {manifest.target}; "
+        f"{manifest.precision}, scan {manifest.scan}, target {manifest.target}, io {manifest.io}; "
         f"{frames.min} to {frames.max} frames, batch {batch.min} to {batch.max}"
     )
 

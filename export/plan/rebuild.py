@@ -17,7 +17,7 @@ from export.plan.checked import build_checked
 from export.plan.choose import HARDWARE, Asked, Build, plan_build
 from export.plan.watched import Progress
 from export.proof.blockwise import BlockwiseBackend
-from export.proof.signal import signal_mixture
+from export.proof.signal import signal_input
 from export.proof.verify import Expected
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.manifest import METADATA_KEY, Manifest, Plan
@@ -93,11 +93,11 @@ def rebuild_plan(
 def _expected(graph: Path, manifest: Manifest, report: Report) -> list[Expected]:
     """The graph's own stems of the test signal, in ONNX Runtime: it passed the check against PyTorch."""
     report("running ONNX Runtime on the test signal")
-    mixture = signal_mixture(manifest.stft, manifest.model.channels, manifest.frames.opt)
+    mixture = signal_input(manifest.stft, manifest.model.channels, manifest.frames.opt, manifest.io)
     with tempfile.TemporaryDirectory() as folder:
         if manifest.precision == "bf16":
             save(widened(onnx.load(graph)), Path(folder) / graph.name)
             graph = Path(folder) / graph.name
         for_gpus = manifest.target == "gpu"
         backend = BlockwiseBackend(graph) if for_gpus else OnnxRuntimeBackend(graph, threads=None)
-        return [Expected(mixture, backend.run(mixture))]
+        return [Expected(manifest.frames.opt, mixture, backend.run(mixture))]

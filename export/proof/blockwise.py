@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bsmamba2.networks.model import POSITIONS
 from export.graph.nodes import nodes_of
+from export.graph.waves import SPECTROGRAM
 from runtime.backends import Done
 from runtime.backends.onnxruntime import session_options
 from runtime.engine.manifest import INPUT_NAME, OUTPUT_NAME
@@ -56,7 +57,7 @@ class BlockwiseBackend:
         self._pieces = list(self._cut())
 
     def run(self, mixture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[b, t, f, c, 2] -> [b, s, t, f, c, 2]. Raises EngineError."""
+        """`mixture` -> `stems`. Raises EngineError."""
         known: dict[str, Array] = {INPUT_NAME: mixture}
         for i, piece in enumerate(self._pieces):
             known |= zip(piece.gives, self._run_piece(piece, known), strict=True)
@@ -72,10 +73,11 @@ class BlockwiseBackend:
 
     def _cut(self) -> Iterator[Piece]:
         known = {INPUT_NAME}
-        for x in [*filter(BLOCK.fullmatch, self._makers), OUTPUT_NAME]:
+        spectrogram = [SPECTROGRAM] if SPECTROGRAM in self._makers else []  # at both ends of the network
+        for x in [*spectrogram, *filter(BLOCK.fullmatch, self._makers), OUTPUT_NAME]:
             yield self._piece([x], known, False)
             known.add(x)
-            if x != OUTPUT_NAME:
+            if BLOCK.fullmatch(x):
                 block = x.removesuffix("x")
                 gives = [name for name in (f"{block}out", f"{block}values") if name in self._makers]
                 yield self._piece(gives, known, True)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bsmamba2.config import StftConfig
 from bsmamba2.networks.model import BandSplitSeparator
+from bsmamba2.networks.stft import inverse, spectrogram
 from runtime.dsp.stft import Stft
 from runtime.engine import manifest
 
@@ -40,8 +41,15 @@ def signal_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int)
     )
 
 
-def pytorch_stems(model: BandSplitSeparator, mixture: Float) -> Float:
-    """[b, t, f, c, 2] -> [b, s, t, f, c, 2]."""
+def signal_input(stft: StftConfig | manifest.Stft, channels: int, frames: int, io: str) -> Float:
+    """What an engine of the form `io` takes of it: the spectrogram or the waveform."""
+    return (signal_mixture if io == "spectrum" else signal_wave)(stft, channels, frames)
+
+
+def pytorch_stems(model: BandSplitSeparator, mixture: Float, io: str = "spectrum") -> Float:
+    """[b, t, f, c, 2] -> [b, s, t, f, c, 2], or with PyTorch's own STFT [b, c, samples] -> [b, s, c, samples]."""
     with torch.inference_mode():
-        out: Float = model(torch.from_numpy(mixture)).numpy()
+        given, stft = torch.from_numpy(mixture), model.config.stft
+        stems = model(given) if io == "spectrum" else inverse(model(spectrogram(given, stft)), stft)
+    out: Float = stems.numpy()
     return out

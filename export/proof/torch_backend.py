@@ -17,17 +17,20 @@ def use_threads(threads: int | None = None) -> None:
 
 
 class TorchBackend:
-    """A `runtime.backends.Backend` that runs the network itself, on the CPU in float32."""
+    """A `runtime.backends.Backend` that runs the network itself, on the CPU in float32.
+
+    It takes and gives what an engine of the form `io` does.
+    """
 
     depth = 1
 
-    def __init__(self, model: BandSplitSeparator) -> None:
+    def __init__(self, model: BandSplitSeparator, io: str = "spectrum") -> None:
         self.name = f"torch {torch.__version__.split('+')[0]}, CPU"
         self.notes: list[str] = []
-        self._model = model
+        self._model, self._io = model, io
 
     def run(self, mixture: Float) -> Float:
-        return pytorch_stems(self._model, mixture)
+        return pytorch_stems(self._model, mixture, self._io)
 
     def submit(self, mixture: Float) -> Done:
         return Done(self.run(mixture))

@@ -16,7 +16,7 @@ from export.graph.save import save
 from export.graph.to_onnx import prepared
 from export.graph.widened import widened
 from export.proof.blockwise import BlockwiseBackend
-from export.proof.signal import SEED, Float, pytorch_stems, signal_mixture
+from export.proof.signal import SEED, Float, pytorch_stems, signal_input
 from export.proof.torch_backend import TorchBackend
 from runtime.backends import Backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -31,26 +31,31 @@ Report = Callable[[str], None]
 class Expected(NamedTuple):
     """An input and what PyTorch computes from it in float32."""
 
-    mixture: Float  # [1, t, f, c, 2]
-    stems: Float  # [1, s, t, f, c, 2]
+    frames: int
+    mixture: Float  # [1, t, f, c, 2] or [1, c, samples]
+    stems: Float  # [1, s, t, f, c, 2] or [1, s, c, samples]
 
 
 def expected_stems(
-    model: BandSplitSeparator, frames: Range, report: Report, reference: Reference | None = None
+    model: BandSplitSeparator, frames: Range, io: str, report: Report, reference: Reference | None = None
 ) -> list[Expected]:
     """PyTorch's stems of the test signal, for the frames the engine is optimised for and the fewest it accepts.
 
-    Those of the former come from `reference`, if it is given.
+    For an engine with waveforms (`io`) also STFT and inverse are PyTorch's. The stems of the former frames come from
+    `reference`, if it is given.
     """
     report("running PyTorch on the test signal")
     config = model.config
     lengths = dict.fromkeys((frames.opt, frames.min))
     expected = []
     if reference is not None:
-        expected.append(Expected(reference["spectrogram"], reference["stems"]))
+        given, taken = ("spectrogram", "stems") if io == "spectrum" else ("waveform", "stem_waveforms")
+        expected.append(Expected(frames.opt, reference[given], reference[taken]))
         del lengths[frames.opt]
-    mixtures = [signal_mixture(config.stft, config.channels, length) for length in lengths]
-    return [*expected, *(Expected(mixture, pytorch_stems(model, mixture)) for mixture in mixtures)]
+    for length in lengths:
+        mixture = signal_input(config.stft, config.channels, length, io)
+        expected.append(Expected(length, mixture, pytorch_stems(model, mixture, io)))
+    return expected
 
 
 def verify(
@@ -63,6 +68,7 @@ def verify(
     precision: str,
     scan: str,
     target: str,
+    io: str,
     report: Report,
 ) -> Parity:
     """Raise ExportError unless the graph in file `graph` computes what `model` does.
@@ -85,10 +91,10 @@ def verify(
     if precision == "bf16":
         report("running PyTorch in bfloat16 on the test signal")
         typed = prepared(model, frames, precision, scan, target)
-        typed_worst = check(TorchBackend(typed), expected, precision, in_batches=False)
+        typed_worst = check(TorchBackend(typed, io), expected, precision, in_batches=False)
         worst = max(worst, typed_worst, key=lambda each: each.max_error)
         executor = f"torch {torch.__version__.split('+')[0]}, CPU, bfloat16; the graph in {executor}, in float32"
-    return parity_record(worst, expected, executor, precision)
+    return parity_record(worst, expected, executor, precision, io)
 
 
 def check(
@@ -98,12 +104,12 @@ def check(
     tolerance, required = TOLERANCES[precision]
     found = []
     try:
-        for mixture, stems in expected:
+        for _, mixture, stems in expected:
             mixtures, wanted = (np.repeat(each, least_batch, axis=0) for each in (mixture, stems))
             found.append(difference(backend.run(mixtures), wanted))
         if in_batches:
             # The mask multiplies the mixture, so a silent item must stay silent and must not change the other item.
-            mixture, stems = expected[0]
+            _, mixture, stems = expected[0]
             silent, beside = backend.run(np.concatenate([np.zeros_like(mixture), mixture]))
             if silent.any():
                 raise ExportError("the engine gives sound for a silent item of a batch: nothing was written")
@@ -123,11 +129,12 @@ def check(
     return max(found, key=lambda each: each.max_error)
 
 
-def parity_record(worst: Difference, expected: list[Expected], executor: str, precision: str) -> Parity:
-    lengths = " and ".join(str(mixture.shape[1]) for mixture, _ in expected)
+def parity_record(worst: Difference, expected: list[Expected], executor: str, precision: str, io: str) -> Parity:
+    lengths = " and ".join(str(each.frames) for each in expected)
+    what = "spectrograms" if io == "spectrum" else "waveforms"
     tolerance, required = TOLERANCES[precision]
     return Parity(
-        inputs=f"bsmamba2 test signal, seed {SEED}, {lengths} frames",
+        inputs=f"bsmamba2 test signal, seed {SEED}, {lengths} frames, {what}",
         executor=executor,
         max_error=worst.max_error,
         rms_error=worst.rms_error,
@@ -145,4 +152,4 @@ def verify_plan(plan: Path, manifest: Manifest, expected: list[Expected], report
     with TensorRtBackend(plan, manifest) as backend:
         least = manifest.batch.min
         worst = check(backend, expected, manifest.precision, least <= 2 <= manifest.batch.max, least)
-        return parity_record(worst, expected, backend.name, manifest.precision)
+        return parity_record(worst, expected, backend.name, manifest.precision, manifest.io)

@@ -1,4 +1,8 @@
-"""Backends run engines: they take `mixture` and return `stems` as numpy arrays."""
+"""Backends run engines: they take `mixture` and return `stems` as numpy arrays.
+
+Both are spectrograms, [b, t, f, c, 2] and [b, s, t, f, c, 2], or waveforms, [b, c, samples] and [b, s, c, samples], as
+the engine's manifest says (`io`).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ class Pending(Protocol):
     """A batch that has been submitted to an engine."""
 
     def result(self) -> Float:
-        """Wait for its stems [b, s, t, f, c, 2]. Raises EngineError."""
+        """Wait for its stems. Raises EngineError."""
         ...
 
 
@@ -32,11 +36,11 @@ class Backend(Protocol):
     depth: int  # batches that may be pending at a time; 1: submit does all the work
 
     def run(self, mixture: Float) -> Float:
-        """[b, t, f, c, 2] -> [b, s, t, f, c, 2]. Raises EngineError."""
+        """The stems of `mixture`. Raises EngineError."""
         ...
 
     def submit(self, mixture: Float) -> Pending:
-        """Start processing [b, t, f, c, 2]. Raises EngineError."""
+        """Start processing `mixture`. Raises EngineError."""
         ...
 
     def close(self) -> None:
@@ -49,7 +53,7 @@ class Probing(Protocol):
     """A backend that can return its engine's intermediate results."""
 
     def run_probes(self, mixture: Float) -> dict[str, Float]:
-        """[b, t, f, c, 2] -> every output of the engine by name, including `stems`. Raises EngineError."""
+        """Every output of the engine by name, including `stems`. Raises EngineError."""
         ...
 
 

@@ -24,7 +24,7 @@ class GpuMemory:
         self._shape: tuple[int, ...] | None = None
 
     def run(self, mixture: Float, shape: tuple[int, ...]) -> Float:
-        """[b, t, f, c, 2] -> the stems, of `shape`. Raises ONNX Runtime's exceptions."""
+        """The stems of `mixture`, of `shape`. Raises ONNX Runtime's exceptions."""
         if mixture.shape != self._shape:
             self._bind(mixture.shape, shape)
         self._given.update_inplace(np.ascontiguousarray(mixture))

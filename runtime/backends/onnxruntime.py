@@ -14,6 +14,7 @@ from runtime.backends.gpu_memory import GpuMemory
 from runtime.backends.ort import ort
 from runtime.backends.providers import CUDA, gpu_provider
 from runtime.backends.sessions import CPU, first_line, open_on_cpu, open_on_gpu
+from runtime.backends.sizes import size_of
 from runtime.engine.cpu import check_threads, default_threads
 from runtime.engine.manifest import METADATA_KEY, Manifest, Tensor
 from runtime.errors import EngineError, ManifestError
@@ -54,7 +55,7 @@ class OnnxRuntimeBackend:
         manifest: Manifest | None = None,
     ) -> None:
         self.notes: list[str] = []
-        self._engine = engine
+        self._engine, self._manifest = engine, manifest
         self._threads, self._lean = threads, lean
         self._memory: GpuMemory | None = None
         self._session, provider = self._open(ON_CPU if threads is not None else device, manifest)
@@ -129,21 +130,22 @@ class OnnxRuntimeBackend:
             )
 
     def run(self, mixture: NDArray[np.float32]) -> NDArray[np.float32]:
-        name = self._outputs[0].name
-        if self._memory is None:
-            return self._fetch(mixture, [name])[0]
-        stems = self._outputs[0].shape[1]
+        if self._memory is None or self._manifest is None:
+            return self._fetch(mixture, [self._outputs[0].name])[0]
+        batch, frames = size_of(mixture, self._manifest, self._engine.name)
         try:
-            return self._memory.run(mixture, (mixture.shape[0], int(stems), *mixture.shape[1:]))
+            return self._memory.run(mixture, self._manifest.output_shape(batch, frames))
         except Exception as error:
             raise EngineError(self._failed(mixture, error)) from error
 
     def run_probes(self, mixture: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """[b, t, f, c, 2] -> every output by name: `stems` and the probes, if the engine has any."""
+        """Every output by name: `stems` and the probes, if the engine has any."""
         names = [each.name for each in self._outputs]
         return dict(zip(names, self._fetch(mixture, names), strict=True))
 
     def _fetch(self, mixture: NDArray[np.float32], names: list[str]) -> list[NDArray[np.float32]]:
+        if self._manifest is not None:
+            size_of(mixture, self._manifest, self._engine.name)
         try:
             out: list[NDArray[np.float32]] = self._session.run(
                 names, {self._inputs[0].name: np.ascontiguousarray(mixture)}

@@ -172,7 +172,6 @@ def check_engine(trt: Any, engine: Any, plan: Path, manifest: Manifest) -> None:
             f"{plan}: the manifest beside it is not the one it was built with: it was edited or replaced: "
             f"{rebuild_remedy(plan)}"
         )
-    ranges = [(b, t) for b, t in zip(_sizes(manifest.batch), _sizes(manifest.frames), strict=True)]
     expected = {
         manifest.input.name: (trt.TensorIOMode.INPUT, _shape(manifest.input)),
         manifest.output.name: (trt.TensorIOMode.OUTPUT, _shape(manifest.output)),
@@ -191,17 +190,14 @@ def check_engine(trt: Any, engine: Any, plan: Path, manifest: Manifest) -> None:
                 f"{plan}: {name} is {found[1].name} {found[2]}, but its manifest says FLOAT {shape}: "
                 f"{rebuild_remedy(plan)}"
             )
-    profile = [tuple(size)[:2] for size in engine.get_tensor_profile_shape(manifest.input.name, 0)]
-    if profile != ranges:
+    profile = tuple(tuple(size) for size in engine.get_tensor_profile_shape(manifest.input.name, 0))
+    if profile != manifest.input_shapes:
         raise EngineError(
-            f"{plan}: takes (batch, frames) of {profile}, but its manifest says {ranges}: {rebuild_remedy(plan)}"
+            f"{plan}: takes {manifest.input.name} of {profile}, but its manifest says {manifest.input_shapes}: "
+            f"{rebuild_remedy(plan)}"
         )
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
     """As TensorRT writes it: -1 for a dynamic axis."""
     return tuple(-1 if isinstance(size, str) else size for size in tensor.shape)
-
-
-def _sizes(each: Any) -> tuple[int, int, int]:
-    return each.min, each.opt, each.max

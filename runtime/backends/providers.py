@@ -113,11 +113,10 @@ def _without_tf32() -> list[str]:
 
 def _profile(manifest: Manifest, prefix: str) -> dict[str, str]:
     """The smallest, usual and largest shape of the input, such as "mixture:1x801x1025x2x2"."""
-    profile = {}
-    for size in ("min", "opt", "max"):
-        shape = [getattr(manifest.batch, size), getattr(manifest.frames, size), *manifest.input.shape[2:]]
-        profile[f"{prefix}_profile_{size}_shapes"] = f"{manifest.input.name}:{'x'.join(map(str, shape))}"
-    return profile
+    return {
+        f"{prefix}_profile_{size}_shapes": f"{manifest.input.name}:{'x'.join(map(str, shape))}"
+        for size, shape in zip(("min", "opt", "max"), manifest.input_shapes, strict=True)
+    }
 
 
 def _cache(manifest: Manifest, device: Device, version: str, notes: list[str]) -> Path | None:

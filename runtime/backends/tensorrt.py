@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from runtime.backends.cuda import FLOAT, FULL, MEMORY_REMEDY, Cuda, GpuMemoryError, Memory
 from runtime.backends.plan_checks import check_gpu, check_plan, check_version
 from runtime.backends.plan_context import PlanContext
+from runtime.backends.sizes import size_of
 from runtime.engine.flavours import runtime_bindings
 from runtime.engine.manifest import Manifest
 from runtime.engine.reading import read_plan
@@ -42,7 +43,6 @@ class TensorRtBackend:
         self.name = f"{trt.__name__.replace('_', '-')} {trt.__version__}, {gpu.name}"
         self.notes: list[str] = []
         self._plan, self._manifest = plan, manifest
-        self._largest = (manifest.batch.max, manifest.frames.max, *(int(size) for size in manifest.input.shape[2:]))
         self._context: PlanContext | None = None  # None once it is closed
         self._captures = made.flavour == "tensorrt"
         self._shape: tuple[int, ...] | None = None  # the context's current shape, once the network has run with it
@@ -59,10 +59,10 @@ class TensorRtBackend:
             raise
 
     def submit(self, mixture: Float) -> _Submitted:
-        """Enqueue [b, t, f, c, 2]; `result()` of the returned object waits for its stems. Raises EngineError."""
+        """Enqueue `mixture`; `result()` of the returned object waits for its stems. Raises EngineError."""
         if self._context is None:
             raise EngineError(f"{self._plan}: is closed: open it again")
-        self._check(mixture)
+        batch, frames = size_of(mixture, self._manifest, self._plan.name)
         if not self._free:
             raise EngineError(f"{SLOTS} batches are pending: take a result before submitting another")
         self._cuda.use()
@@ -70,7 +70,7 @@ class TensorRtBackend:
         self._context.forget_errors()
         try:
             shape = mixture.shape
-            out = (shape[0], len(self._manifest.model.stems), *shape[1:])
+            out = self._manifest.output_shape(batch, frames)
             taken, given = FLOAT * mixture.size, FLOAT * math.prod(out)
             is_new = shape != self._shape
             try:
@@ -79,7 +79,7 @@ class TensorRtBackend:
                 slot.reserve(taken, given)
             except GpuMemoryError as error:
                 raise EngineError(
-                    f"{self._plan}: {FULL}: a batch of {shape[0]} with {shape[1]} frames does not fit into the "
+                    f"{self._plan}: {FULL}: a batch of {batch} with {frames} frames does not fit into the "
                     f"{self._cuda.free_memory() / 1e9:.2f} GB that are free: {MEMORY_REMEDY}"
                 ) from error
             slot.mixture.floats(mixture.size)[:] = mixture.reshape(-1)
@@ -92,21 +92,6 @@ class TensorRtBackend:
             self._free.append(slot)
             raise
         return _Submitted(self, slot, out)
-
-    def _check(self, mixture: Float) -> None:
-        batch, frames = self._manifest.batch, self._manifest.frames
-        shape = mixture.shape
-        fits = (
-            len(shape) == len(self._largest)
-            and shape[2:] == self._largest[2:]
-            and batch.min <= shape[0] <= batch.max
-            and frames.min <= shape[1] <= frames.max
-        )
-        if not fits or mixture.dtype != np.float32:
-            raise EngineError(
-                f"got {mixture.dtype} {shape}: {self._plan.name} takes float32, a batch of {batch.min} to {batch.max}, "
-                f"{frames.min} to {frames.max} frames, then {self._largest[2:]}"
-            )
 
     def _take_shape(self, context: PlanContext, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
         """Prepare for another shape: wait for pending work, release the graph of the old shape, and take memory."""
@@ -209,7 +194,7 @@ class _Submitted:
         self._stems: Float | None = None
 
     def result(self) -> Float:
-        """Wait for the stems [b, s, t, f, c, 2]. Raises EngineError."""
+        """Wait for the stems. Raises EngineError."""
         if self._slot is not None:
             slot, self._slot = self._slot, None
             self._stems = self._backend._collect(slot, self._shape)

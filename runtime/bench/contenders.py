@@ -7,7 +7,7 @@ export/checks/.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.audio import Form, SongWriter, read_song
 from runtime.backends import Backend, open_backend
+from runtime.dsp.stft import Stft
 from runtime.engine.manifest import Manifest
 from runtime.engine.reading import read_manifest
 from runtime.separation.separator import Separator
@@ -31,11 +32,12 @@ class Work:
     frames: int  # STFT frames of a chunk
     batch: int  # chunks
     seconds: float  # of audio in all chunks
+    io: str = "spectrum"  # "wave": from waveforms to waveforms, whatever the contender takes itself
 
     @classmethod
-    def of(cls, manifest: Manifest, frames: int, batch: int) -> Work:
+    def of(cls, manifest: Manifest, frames: int, batch: int, io: str) -> Work:
         stft = manifest.stft
-        return cls(frames, batch, batch * (frames - 1) * stft.hop_length / stft.sample_rate)
+        return cls(frames, batch, batch * (frames - 1) * stft.hop_length / stft.sample_rate, io)
 
 
 class Session(Protocol):
@@ -68,16 +70,16 @@ class Contender(Protocol):
 
 
 class Mixtures:
-    """Random spectrograms, the same for every contender; the latest one is kept."""
+    """Random inputs, the same for every contender; the latest one is kept."""
 
-    def __init__(self, bins: int, channels: int) -> None:
-        self._bins, self._channels = bins, channels
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
         self._latest: tuple[Work, Float] | None = None
 
     def of(self, work: Work) -> Float:
-        """[b, t, f, c, 2]"""
+        """Spectrograms [b, t, f, c, 2] or waveforms [b, c, samples]."""
         if self._latest is None or self._latest[0] != work:
-            shape = (work.batch, work.frames, self._bins, self._channels, 2)
+            shape = replace(self._manifest, io=work.io).input_shape(work.batch, work.frames)
             self._latest = work, np.random.default_rng(0).standard_normal(shape, np.float32)
         return self._latest[1]
 
@@ -103,12 +105,17 @@ class EngineSession:
     def __init__(self, backend: Backend, manifest: Manifest, folder: Path) -> None:
         self.executor = backend.name
         self._backend, self._manifest, self._folder = backend, manifest, folder
-        self._mixtures = Mixtures(manifest.bins, manifest.model.channels)
+        self._mixtures = Mixtures(manifest)
+        self._stft = Stft.of(manifest.stft)
 
     def run(self, work: Work) -> float:
+        """Seconds from the mixture in memory to the stems in memory."""
         mixture = self._mixtures.of(work)
         start = time.perf_counter()
-        self._backend.run(mixture)
+        if work.io == self._manifest.io:
+            self._backend.run(mixture)
+        else:
+            self._stft.inverse(self._backend.run(self._stft.forward(mixture)))
         return time.perf_counter() - start
 
     def stages(self, work: Work) -> dict[str, float]:

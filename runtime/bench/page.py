@@ -71,7 +71,8 @@ def _intro(bench: Bench) -> list[Markup]:
         paragraph(
             "The network separates music into stems, such as vocals. Its input is the spectrogram of a chunk of music "
             "a few seconds long (how strong each frequency is at each moment), its output the spectrogram of each "
-            "stem. Its speed depends on the size of the input, not on the music: here the input is random numbers."
+            "stem. From waveforms to waveforms, both transforms are part of the work. Its speed depends on the size of "
+            "the input, not on the music: here the input is random numbers."
         ),
         paragraph(
             f"Each contender ran in its own process ({threads}). They took turns: {_rounds(bench.warmup)} of warm-up, "

@@ -42,6 +42,7 @@ def _contender(outcome: Outcome, bench: Bench) -> dict[str, Any]:
         "precision": outcome.precision,
         "frames": outcome.work.frames,
         "batch": outcome.work.batch,
+        "io": outcome.work.io,
         "audio_seconds": outcome.work.seconds,
         "not_run": outcome.not_run or None,
         "measured": None,

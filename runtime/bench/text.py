@@ -64,7 +64,8 @@ def lines(bench: Bench) -> str:
 def work_of(outcome: Outcome) -> str:
     work = outcome.work
     chunks = "1 chunk" if work.batch == 1 else f"{work.batch} chunks"
-    return f"{chunks} of {work.frames} frames ({number(work.seconds)} s of audio)"
+    form = " as waveforms" if work.io == "wave" else ""
+    return f"{chunks} of {work.frames} frames ({number(work.seconds)} s of audio){form}"
 
 
 def columns(bench: Bench) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ SCANS = {
     "custom": "custom operator (standard operators as fallback)",
     "plugin": "one kernel in the plan, custom operator (standard operators as fallback) in the ONNX file",
 }
+IOS = {"spectrum": "spectrograms in and out", "wave": "waveforms in and out"}
 TARGETS = {"cpu": "cpu (slice by slice, little memory)", "gpu": "gpu (the whole batch at once)"}
 
 
@@ -39,6 +40,7 @@ def describe_engine(engine: Path) -> str:
     if m.msst is not None:
         lines["MSST"] = _msst(m, m.msst)
     lines |= {"precision": PRECISIONS[m.precision], "target": TARGETS[m.target]}
+    lines["input"] = _input(m)
     if "mamba2" in m.model.kind:
         lines["scan"] = SCANS[m.scan]
     if m.probes:
@@ -98,6 +100,12 @@ def _chunk(m: Manifest) -> str:
 def _batch(m: Manifest) -> str:
     least, best, most = m.batch.min, m.batch.opt, m.batch.max
     return str(best) if least == most else f"{least} to {most}, optimum {best}"
+
+
+def _input(m: Manifest) -> str:
+    where = "STFT before and after the engine" if m.io == "spectrum" else "STFT and its inverse inside"
+    given, taken = (" x ".join(map(str, each.shape)) for each in (m.input, m.output))
+    return f"{IOS[m.io]} ({where}): {m.input.name} {given}, {m.output.name} {taken}"
 
 
 def _msst(m: Manifest, msst: Msst) -> str:

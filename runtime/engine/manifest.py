@@ -15,12 +15,13 @@ from runtime.engine.manifest_fields import REMEDY, read_fields
 from runtime.errors import ManifestError
 
 FORMAT = "bsmamba2-engine"
-VERSION = 5
+VERSION = 6
 METADATA_KEY = "bsmamba2.manifest"  # key of the copy in an ONNX file's metadata_props
 
 INPUT_NAME, OUTPUT_NAME = "mixture", "stems"
 PRECISIONS = ("fp32", "fp16", "bf16")
 SCANS = ("chunked", "unrolled", "custom", "plugin")  # forms of the scan
+IOS = ("spectrum", "wave")  # what goes in and out; with waveforms, the STFT and its inverse are inside
 TARGETS = ("cpu", "gpu")  # hardware the graph is optimised for: slices of the sequences, or all of them at once
 FLAVOURS = ("tensorrt", "tensorrt-rtx")  # the TensorRT package that built a plan and must run it
 HARDWARE = ("same-gpu", "same-compute-capability", "ampere-plus")  # GPUs that run a plan of full TensorRT
@@ -148,6 +149,7 @@ class Manifest:
     precision: str
     scan: str
     target: str
+    io: str  # one of IOS
     input: Tensor
     output: Tensor
     probes: list[Tensor]  # further outputs, of an engine exported with --probe
@@ -177,6 +179,30 @@ class Manifest:
     def chunk_samples(self) -> int:
         """Samples in a chunk of `frames.opt` frames, at the engine's sample rate."""
         return (self.frames.opt - 1) * self.stft.hop_length
+
+    def input_shape(self, batch: int, frames: int) -> tuple[int, ...]:
+        """The shape of the input `mixture` for chunks of `frames` frames."""
+        return (batch, *map(int, item_shape(self.io, self.model, self.stft, frames)))
+
+    def output_shape(self, batch: int, frames: int) -> tuple[int, ...]:
+        """The shape of the output `stems`."""
+        _, *item = self.input_shape(batch, frames)
+        return (batch, len(self.model.stems), *item)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The smallest, the usual and the largest shape of the input."""
+        return tuple(
+            self.input_shape(getattr(self.batch, size), getattr(self.frames, size)) for size in ("min", "opt", "max")
+        )
+
+    def size_of(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
+        """Batch and frames of an input of this shape; None if the engine takes no such input."""
+        if len(shape) != len(self.input.shape):
+            return None
+        frames = shape[1] if self.io == "spectrum" else 1 + shape[2] // self.stft.hop_length
+        fits = self.batch.min <= shape[0] <= self.batch.max and self.frames.min <= frames <= self.frames.max
+        return (shape[0], frames) if fits and shape == self.input_shape(shape[0], frames) else None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -211,12 +237,43 @@ class Manifest:
         return manifest
 
 
-def probe_tensors(model: Model, length: int | str) -> list[Tensor]:
-    """The outputs that `bsm-export --probe` adds after `stems`, for chunks of `length` frames."""
+def item_shape(io: str, model: Model, stft: Stft, length: int | str) -> list[int | str]:
+    """The shape of one mixture of `length` frames ("frames" if that is dynamic), and of each of its stems.
+
+    Spectrograms are [t, f, c, 2], waveforms [c, hop * (t - 1)].
+    """
+    if io == "spectrum":
+        return [length, stft.n_fft // 2 + 1, model.channels, 2]
+    return [model.channels, "samples" if isinstance(length, str) else stft.hop_length * (length - 1)]
+
+
+def io_tensors(io: str, model: Model, stft: Stft, frames: Range) -> tuple[Tensor, Tensor]:
+    """The input and the output `stems` of an engine."""
+    item = item_shape(io, model, stft, length_of(frames))
+    return (
+        Tensor(INPUT_NAME, "float32", ["batch", *item]),
+        Tensor(OUTPUT_NAME, "float32", ["batch", len(model.stems), *item]),
+    )
+
+
+def length_of(frames: Range) -> int | str:
+    """The size of the axis of frames: their number, or its name where it is dynamic."""
+    return frames.opt if frames.min == frames.max else "frames"
+
+
+def probe_tensors(model: Model, length: int | str, io: str = "spectrum") -> list[Tensor]:
+    """The outputs that `bsm-export --probe` adds after `stems`, for chunks of `length` frames.
+
+    Of an engine with waveforms, the spectrograms inside are among them.
+    """
     mask: list[int | str] = ["batch", len(model.stems), length, model.bins, model.channels, 2]
     features: list[int | str] = ["batch", length, len(model.bands), model.dim]
     names = ["band_features", *(f"layer_{i + 1}" for i in range(model.depth))]
-    return [Tensor("mask", "float32", mask), *(Tensor(name, "float32", features) for name in names)]
+    probes = [Tensor("mask", "float32", mask), *(Tensor(name, "float32", features) for name in names)]
+    if io == "wave":
+        probes.append(Tensor("spectrogram", "float32", ["batch", length, model.bins, model.channels, 2]))
+        probes.append(Tensor("masked_spectrogram", "float32", mask))
+    return probes
 
 
 def _compact(manifest: Manifest) -> str:
@@ -235,7 +292,6 @@ def sha256_of(path: Path) -> str:
 def _check(m: Manifest, where: str) -> None:
     """Raise ManifestError for a manifest that contradicts itself or the engine contract."""
     bins, stems, channels = m.bins, len(m.model.stems), m.model.channels
-    frames: int | str = m.frames.opt if m.frames.min == m.frames.max else "frames"
     rules = {
         "model.channels is 1 or 2": channels in (1, 2),
         "model.depth is from 1 to 128": 1 <= m.model.depth <= 128,
@@ -254,12 +310,10 @@ def _check(m: Manifest, where: str) -> None:
         "frames are a range": 1 <= m.frames.min <= m.frames.opt <= m.frames.max <= 1_000_000,
         "a chunk is longer than n_fft / 2": m.chunk_samples > m.stft.n_fft // 2,
         "batch is a range": 1 <= m.batch.min <= m.batch.opt <= m.batch.max <= 4096,
-        "input is that of every engine": m.input == Tensor(INPUT_NAME, "float32", ["batch", frames, bins, channels, 2]),
-        "output is that of every engine": (
-            m.output == Tensor(OUTPUT_NAME, "float32", ["batch", stems, frames, bins, channels, 2])
-        ),
+        f"io is one of {', '.join(IOS)}": m.io in IOS,
+        "input and output are those of its io": (m.input, m.output) == io_tensors(m.io, m.model, m.stft, m.frames),
         "probes are none or those of bsm-export --probe": (
-            not m.probes or (m.model.depth <= 128 and m.probes == probe_tensors(m.model, frames))
+            not m.probes or (m.model.depth <= 128 and m.probes == probe_tensors(m.model, length_of(m.frames), m.io))
         ),
         "parity is within its tolerance": 0 <= m.parity.max_error <= m.parity.tolerance < 1 and m.parity.rms_error >= 0,
         f"precision is one of {', '.join(PRECISIONS)}": m.precision in PRECISIONS,

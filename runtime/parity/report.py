@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runtime.engine.manifest import Manifest
 from runtime.parity.pictures import error_bars, spectrograms
 from runtime.parity.sdr_change import MOST_CHANGE, SdrChange
-from runtime.parity.stages import Stage
+from runtime.parity.stages import STEMS, Stage, compare
 from runtime.pictures.page import Markup, heading, page, paragraph, picture, table, verdict
 
 Float = NDArray[np.float32]
@@ -21,8 +21,8 @@ SDR_COLUMNS = ("stem", "mixture, dB", "before, dB", "after, dB", "change, dB", "
 
 MASK = "the network's result: for each frequency of each frame, the complex factor that turns the mixture into a stem."
 MEANING = {
-    "STFT": "the spectrogram: the song in short overlapping frames, each split into its frequencies. The runtime's "
-    "STFT is compared with torch.stft; the engine is not involved.",
+    "STFT": "the spectrogram: the song in short overlapping frames, each split into its frequencies. That of the "
+    "runtime, or of an engine with the STFT inside, is compared with torch.stft.",
     "band features": "the network's first step: neighbouring frequencies grouped into sub-bands, each described by a "
     "vector of numbers.",
     "layer": "the main part of the network: each layer works along time within each sub-band, then across sub-bands.",
@@ -30,8 +30,8 @@ MEANING = {
     "mask (recovered)": f"{MASK} This engine does not output it, so it is recovered by dividing the stems by the "
     "mixture where the mixture is above -60 dB of its peak. An engine exported with --probe outputs the mask and the "
     "steps before it.",
-    "masked spectrogram": "the mixture times the mask: the stems as spectrograms. This is the engine's output.",
-    "waveform": "the stems as audio. The runtime's inverse STFT is compared with torch.istft.",
+    "masked spectrogram": "the mixture times the mask: the stems as spectrograms.",
+    "waveform": "the stems as audio, compared with those of torch.istft.",
 }
 
 
@@ -141,7 +141,7 @@ def as_html(comparison: Comparison, mixture: Float, reference: Float, found: Flo
             "mean errors; red marks NaN and Inf. A circle marks the largest error."
         ),
     ]
-    worst = next(each for each in comparison.stages if each.name == "masked spectrogram")
+    worst = compare("stems", STEMS, found[:1], reference, manifest.precision, manifest)
     for i, stem in enumerate(manifest.model.stems):
         figure = spectrograms(mixture[0], reference[0, i], found[0, i], manifest, worst, i)
         parts.append(

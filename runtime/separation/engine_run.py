@@ -1,4 +1,7 @@
-"""Chunks of waveform through an engine, in batches: STFT, engine, inverse STFT."""
+"""Chunks of waveform through an engine, in batches: STFT, engine, inverse STFT.
+
+An engine with waveforms in and out has the STFT and its inverse inside.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ Group = list[tuple[Chunk, Float]]  # a batch: chunks, each with a view of one of
 
 
 class EngineRun:
-    """Runs one engine on `batch` views of chunks at a time. `times` gets the seconds of: stft, engine, istft."""
+    """Runs one engine on `batch` views of chunks at a time. `times` gets the seconds of: stft, engine, istft.
+
+    Of an engine with waveforms, `engine` has the time of all three.
+    """
 
     def __init__(
         self,
@@ -40,7 +46,10 @@ class EngineRun:
         self.batch = batch
         self.times = times
         self.views = views
-        self._stft = Stft.of(manifest.stft)
+        self._stft = Stft.of(manifest.stft) if manifest.io == "spectrum" else None
+        # Where work is enqueued, on a GPU, another shape costs more than a batch that is full: waiting for all that is
+        # under way, and kernels for the shape.
+        self._keeps_size = backend.depth > 1
 
     def run(
         self, chunks: Iterable[Chunk], stems: list[int], progress: Callable[[int], None]
@@ -49,17 +58,18 @@ class EngineRun:
 
         `progress` is called with the number of chunks done, all mixtures and views counted. Raises EngineError.
         """
-        waiting: deque[tuple[Group, Pending]] = deque()
+        waiting: deque[tuple[Group, int, Pending]] = deque()  # each with the size of its batch
         done = 0
+        size = self.manifest.batch.min
         seen: list[Float] = []  # stems of the views of the current mixture
         mixtures: list[Float] = []  # stems of the mixtures of the current chunk
 
         def collect() -> Iterator[tuple[Chunk, Float]]:
             nonlocal done
-            group, pending = waiting.popleft()
+            group, given, pending = waiting.popleft()
             with self.times.stage("engine"):
-                spectra = pending.result()
-            waves = self._inverse(group, spectra, stems)
+                out = pending.result()
+            waves = self._waves(group, given, out, stems)
             done += len(group)
             progress(done)
             for (chunk, _), wave in zip(group, waves, strict=True):
@@ -75,42 +85,44 @@ class EngineRun:
         try:
             shown = ((chunk, view.of(wave)) for chunk in chunks for wave in chunk.wave for view in self.views)
             for group in grouped(shown, self.batch):
-                waiting.append((group, self._submit(group)))
+                size = max(len(group), size if self._keeps_size else self.manifest.batch.min)
+                waiting.append((group, size, self._submit(group, size)))
                 if len(waiting) == self.backend.depth:
                     yield from collect()
             while waiting:
                 yield from collect()
         finally:
-            for _, pending in waiting:  # after an error: let the engine finish
+            for _, _, pending in waiting:  # after an error: let the engine finish
                 with suppress(EngineError):
                     pending.result()
 
-    def _submit(self, group: Group) -> Pending:
-        with self.times.stage("stft"):
-            spectra = self._stft.forward(np.stack([wave for _, wave in group]))
-        missing = self.manifest.batch.min - len(group)
-        if missing > 0:  # the engine takes no fewer; the stems of this silence are dropped
-            spectra = np.concatenate([spectra, np.zeros((missing, *spectra.shape[1:]), np.float32)])
+    def _submit(self, group: Group, size: int) -> Pending:
+        """Give the engine `group` as a batch of `size`; what is missing is silence, whose stems are dropped."""
+        mixture = np.stack([wave for _, wave in group])
+        if self._stft is not None:
+            with self.times.stage("stft"):
+                mixture = self._stft.forward(mixture)
+        if size > len(group):
+            silence = np.zeros((size - len(group), *mixture.shape[1:]), np.float32)
+            mixture = np.concatenate([mixture, silence])
         with self.times.stage("engine"):
-            return self.backend.submit(spectra)
+            return self.backend.submit(mixture)
 
-    def _inverse(self, group: Group, spectra: Float, stems: list[int]) -> Float:
-        """The engine's stems of a group, [b, s, t, f, c, 2] -> waveforms of those asked for, [b, s, c, chunk]."""
+    def _waves(self, group: Group, size: int, out: Float, stems: list[int]) -> Float:
+        """The engine's stems of a group, a batch of `size` -> waveforms of those asked for, [b, s, c, chunk]."""
         manifest = self.manifest
-        batch, model = max(len(group), manifest.batch.min), manifest.model
-        expected = (batch, len(model.stems), manifest.frames.opt, manifest.bins, model.channels, 2)
-        if spectra.shape != expected:
-            raise EngineError(
-                f"the engine returned shape {spectra.shape}, expected {expected}: export the engine again"
-            )
-        spectra = spectra[: len(group)]
+        expected = manifest.output_shape(size, manifest.frames.opt)
+        if out.shape != expected:
+            raise EngineError(f"the engine returned shape {out.shape}, expected {expected}: export the engine again")
+        out = out[: len(group)]
         with self.times.stage("istft"):
-            if not np.isfinite(spectra).all():
+            if not np.isfinite(out).all():
                 raise NumericsError(
                     f"the engine returned NaN or Inf for the chunk at {self._seconds(group[0][0])}: "
                     "no stem is written; check the engine with bsm-parity, or export it again"
                 )
-            return self._stft.inverse(spectra if stems == list(range(len(model.stems))) else spectra[:, stems])
+            wanted = out if stems == list(range(len(manifest.model.stems))) else out[:, stems]
+            return wanted if self._stft is None else self._stft.inverse(wanted)
 
     def _seconds(self, chunk: Chunk) -> str:
         return f"{max(0, chunk.start) / self.manifest.stft.sample_rate:.1f} s"

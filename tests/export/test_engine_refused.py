@@ -16,7 +16,7 @@ from export.graph.check_graph import check_graph
 from export.proof import verify as verify_module
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
-from runtime.engine.manifest import Range
+from runtime.engine.manifest import Range, Tensor
 
 
 def test_a_network_beyond_float16_is_not_exported(tiny, tracing, tmp_path):
@@ -132,11 +132,13 @@ def graph_of(op: str = "Mul", *, opset: int = 20, dtype=onnx.TensorProto.FLOAT, 
 )
 def test_graphs_that_break_the_contract_are_refused(tmp_path, change, message):
     path = tmp_path / "x.onnx"
+    mixture = Tensor("mixture", "float32", ["batch", 5, 17, 2, 2])
+    stems = Tensor("stems", "float32", ["batch", 1, 5, 17, 2, 2])
     onnx.save(graph_of(), path)
-    check_graph(path, only(5), 17, 2, 1)
+    check_graph(path, mixture, [stems])
     onnx.save(graph_of(**change), path)
     with pytest.raises(ExportError, match=message):
-        check_graph(path, only(5), 17, 2, 1)
+        check_graph(path, mixture, [stems])
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from scripted import outcome
 from tiny import LENGTHS, tiny_checkpoint
 
+from bsmamba2.checkpoint import load_checkpoint
 from export.checks import bench_cli
 from export.checks import products as products_module
 from export.checks.bench_cli import Sizes, app
@@ -116,11 +117,36 @@ def test_sizes_are_the_engine_s_own_unless_given(run, monkeypatch):
     assert swept == [(401, 2), (20, 2), (641, 2), (401, 1), (401, 4)]
 
 
+def test_all_do_the_work_of_an_engine_with_waveforms(run, tracing, engines, capsys, monkeypatch):
+    """From waveforms to waveforms: the STFT is measured inside of one engine, around the other and in PyTorch."""
+    checkpoint = load_checkpoint(engines / "tiny.safetensors")
+    export_engine(checkpoint, engines / "wave", frames=LENGTHS, batch=Range(1, 2, 4), io="wave")
+    measured = {}
+
+    def measure(entries, **settings):
+        for each in entries:
+            session = each.contender.open()
+            assert session.run(each.contender.work) > 0
+            measured[each.contender.name] = each.contender.work
+        return [outcome(each.contender.name, [1.0], each.kind, work=each.contender.work) for each in entries]
+
+    monkeypatch.setattr(bench_cli, "measure", measure)
+    assert run("x.onnx", "wave.onnx", "--ckpt", "tiny.safetensors", "--no-products") == 0
+    assert [(name, work.io) for name, work in measured.items()] == [
+        ("x.onnx", "wave"),
+        ("wave.onnx", "wave"),
+        ("torch", "wave"),
+    ]
+    assert capsys.readouterr().out.count("2 chunks of 401 frames (1 s of audio) as waveforms") == 3
+    assert run("x.onnx", "--no-products") == 0
+    assert measured["x.onnx"].io == "spectrum"
+
+
 def test_an_engine_of_fixed_length_takes_that_only():
     manifest = Manifest.from_json(json.dumps(manifest_data(frames=11)), "a test")
-    Sizes([11], [1, 8]).check(Path("x.onnx"), manifest)
+    Sizes([11], [1, 8], "spectrum").check(Path("x.onnx"), manifest)
     with pytest.raises(OptionError, match="--frames 12: x.onnx takes 11 frames"):
-        Sizes([11, 12], []).check(Path("x.onnx"), manifest)
+        Sizes([11, 12], [], "spectrum").check(Path("x.onnx"), manifest)
 
 
 @pytest.mark.parametrize(

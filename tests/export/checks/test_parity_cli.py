@@ -195,6 +195,22 @@ def test_half_precision_probes_are_float32_and_frames_may_vary(tracing, tmp_path
     assert exit_code(app, "bsm-parity", [str(done.engine)]) == 0
 
 
+def test_an_engine_with_waveforms_is_compared_by_its_own_stages(tracing, tmp_path, capsys):
+    from export.cli import app as export_app
+
+    pytest.importorskip("matplotlib")
+    checkpoint = tiny_checkpoint(tmp_path, kind="transformer", depth=2, stems=("vocals", "drums"))
+    given = ["--ckpt", str(checkpoint.path), "--frames", str(FRAMES), "--io", "wave", "--reference"]
+    names = ["STFT", "band features", "layer 1", "layer 2", "mask", "masked spectrogram", "waveform"]
+    for options, expected in ((["--probe"], names), ([], ["waveform"])):
+        assert exit_code(export_app, "bsm-export", [*given, *options, "-o", str(tmp_path / "x")]) == 0
+        capsys.readouterr()
+        report = ["--report", str(tmp_path / "out.html")]
+        assert exit_code(app, "bsm-parity", [str(tmp_path / "x.onnx"), *report], mistakes=(BsmambaError,)) == 0
+        assert stages(capsys.readouterr().out) == expected
+        assert (tmp_path / "out.html").read_text().count("data:image/png") == 3
+
+
 def test_a_plan_gives_no_probes(exported, tmp_path):
     checkpoint = load_checkpoint(exported / "tiny.safetensors")
     with pytest.raises(ExportError, match="--probe: a TensorRT plan has no intermediate outputs: leave out"):

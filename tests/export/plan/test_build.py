@@ -10,7 +10,7 @@ from dataclasses import replace
 import onnx
 import pytest
 from fakes import H200, RTX_4090
-from tiny import FRAMES, LENGTHS, tiny_checkpoint
+from tiny import FRAMES, LENGTHS, TINY, tiny_checkpoint
 
 from export.cli import app
 from export.engine import export_engine
@@ -27,6 +27,8 @@ from runtime.command import exit_code
 from runtime.engine.manifest import Range
 from runtime.engine.plan_header import read_plan_header
 from runtime.engine.reading import read_manifest
+
+SHAPES = [(batch, FRAMES.opt, TINY.stft.bins, TINY.channels, 2) for batch in (1, 1, 2)]
 
 
 def rtx(*targets, precision="fp16"):
@@ -138,7 +140,7 @@ def test_what_an_engine_holds_is_shown(built, copy):
     text = inspect_engine(copy)
     for part in (
         "BS-RoFormer, dim 8, depth 1",
-        "fp16, scan chunked, target gpu; 70 to 70 frames, batch 1 to 4",
+        "fp16, scan chunked, target gpu, io spectrum; 70 to 70 frames, batch 1 to 4",
         "1 Graph Input(s)",
         "mixture [dtype=float32, shape=('batch', 70, 17, 2, 2)]",
         "MatMul ",
@@ -163,7 +165,7 @@ def test_float32_products_are_float32(built, tmp_path, monkeypatch):
         return builder.build_serialized_network(network, config)
 
     monkeypatch.setattr(build_module, "run_builder", run)
-    build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, rtx())
+    build_plan(built.engine, tmp_path / "x.plan", "label", SHAPES, rtx())
     assert allowed == [False]
     assert trt.Builder(trt.Logger(trt.Logger.ERROR)).create_builder_config().get_flag(trt.BuilderFlag.TF32)
 
@@ -175,7 +177,7 @@ def test_the_builder_tells_what_it_does_and_ctrl_c_stops_it(built, tmp_path):
     def progress(phase, done, total):
         told.append((phase, done, total))
 
-    build_plan(built.engine, tmp_path / "a.plan", "label", Range(1, 1, 2), FRAMES, build, progress)
+    build_plan(built.engine, tmp_path / "a.plan", "label", SHAPES, build, progress)
     assert {phase for phase, _, _ in told} >= {"Building engine"}
     assert all(0 <= done <= total for _, done, total in told)
 
@@ -187,7 +189,7 @@ def test_the_builder_tells_what_it_does_and_ctrl_c_stops_it(built, tmp_path):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores it
     try:
         with pytest.raises(KeyboardInterrupt):
-            build_plan(built.engine, tmp_path / "b.plan", "label", Range(1, 1, 2), FRAMES, build, interrupt)
+            build_plan(built.engine, tmp_path / "b.plan", "label", SHAPES, build, interrupt)
     finally:
         signal.signal(signal.SIGINT, before)
     assert not (tmp_path / "b.plan").exists()
@@ -237,19 +239,19 @@ def test_too_little_workspace_is_one_line(built, tmp_path):
     with pytest.raises(
         ExportError, match=r"tensorrt-rtx .* built no plan \(.*[wW]orkspace.*\): use a larger --workspace"
     ):
-        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, build)
+        build_plan(built.engine, tmp_path / "x.plan", "label", SHAPES, build)
 
 
 def test_a_manifest_too_long_for_a_plan_is_refused(built, tmp_path):
     with pytest.raises(ExportError, match="of 5000 characters in a plan: use fewer sub-.* shorter file name of the ch"):
-        build_plan(built.engine, tmp_path / "x.plan", "m" * 5000, Range(1, 1, 2), FRAMES, rtx())
+        build_plan(built.engine, tmp_path / "x.plan", "m" * 5000, SHAPES, rtx())
 
 
 def test_a_builder_that_fails_says_why(built, tmp_path, monkeypatch):
     import tensorrt_rtx as trt
 
     def build():
-        build_plan(built.engine, tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, rtx())
+        build_plan(built.engine, tmp_path / "x.plan", "label", SHAPES, rtx())
 
     class Refusing:
         def __init__(self, logger):
@@ -294,7 +296,7 @@ def test_a_graph_that_cannot_be_parsed_names_its_nodes(built, tmp_path):
     graph.opset_import.append(onnx.helper.make_opsetid("elsewhere", 1))
     onnx.save(graph, tmp_path / "broken.onnx")
     with pytest.raises(ExportError, match=r"cannot parse broken\.onnx: NoSuchProduct the_broken_one: "):
-        build_plan(tmp_path / "broken.onnx", tmp_path / "x.plan", "label", Range(1, 1, 2), FRAMES, rtx())
+        build_plan(tmp_path / "broken.onnx", tmp_path / "x.plan", "label", SHAPES, rtx())
 
 
 def test_a_plan_for_other_targets_than_asked_is_refused(built, monkeypatch):

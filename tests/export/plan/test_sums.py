@@ -13,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 from export.plan import build as build_module
 from export.plan.build import build_plan
 from export.plan.choose import Asked, plan_build
-from runtime.engine.manifest import Range
 
 SIZE = 512
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
@@ -54,12 +53,12 @@ def sums(plan):
 
 @pytest.mark.parametrize("precision", TYPES)
 def test_products_with_weights_accumulate_in_float32(tmp_path, monkeypatch, precision):
-    graph, batch, rows = graph_of(precision, tmp_path / "x.onnx"), Range(1, 1, 1), Range(SIZE, SIZE, SIZE)
+    graph, shapes = graph_of(precision, tmp_path / "x.onnx"), [(1, SIZE, SIZE)] * 3
     how = plan_build(Asked("tensorrt-rtx", ("8.9",)), precision)
-    build_plan(graph, tmp_path / "x.plan", "a test", batch, rows, how)
+    build_plan(graph, tmp_path / "x.plan", "a test", shapes, how)
     with monkeypatch.context() as patch:
         patch.setattr(build_module, "accumulate_in_float32", lambda trt, network: 0)
-        build_plan(graph, tmp_path / "as_written.plan", "a test", batch, rows, how)
+        build_plan(graph, tmp_path / "as_written.plan", "a test", shapes, how)
     as_written = sums(tmp_path / "as_written.plan")
     (own,) = as_written  # all products of the graph as it is written
     widened = sums(tmp_path / "x.plan")

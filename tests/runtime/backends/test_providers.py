@@ -6,7 +6,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from halving import halving_engine
 from ort_double import CPU, CUDA, RTX, TENSORRT
 
 from runtime import EngineError, open_separator
@@ -147,3 +149,25 @@ def test_the_plugin_is_registered_once(plugin, engine):
     plugin.gpus = ["0"]
     assert find_plugin(Device("tensorrt")).version == "0.5.0"
     assert len(plugin.registered) == 1
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("tensorrt", "trt"), ("plugin", "nv")])
+def test_an_engine_with_waveforms_gets_their_shapes(request, tmp_path, kind, prefix):
+    double = request.getfixturevalue("gpu" if kind == "tensorrt" else "plugin")
+    path = halving_engine(tmp_path / "wave.onnx", io="wave")
+    backend = open_separator(path, device="tensorrt").backend
+    (settings,) = (each for each in double.opened[0].values() if f"{prefix}_profile_max_shapes" in each)
+    shapes = [settings[f"{prefix}_profile_{size}_shapes"] for size in ("min", "opt", "max")]
+    assert shapes == ["mixture:1x2x4410", "mixture:1x2x4410", "mixture:8x2x4410"]
+    mixture = np.ones((3, 2, 4410), np.float32)
+    np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
+
+
+def test_waveforms_stay_in_the_memory_of_the_gpu(gpu, tmp_path):
+    path = halving_engine(tmp_path / "wave.onnx", io="wave")
+    with open_separator(path, device="cuda", batch=2) as separator:
+        song = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 9000)).astype(np.float32)
+        np.testing.assert_allclose(separator.separate(song, 44100)["vocals"], 0.5 * song, atol=1e-6)
+        with pytest.raises(EngineError, match=r"wave\.onnx takes float32.*steps of 441 samples"):
+            separator.backend.run(np.ones((1, 2, 4000), np.float32))
+    assert gpu.bound_runs == 2

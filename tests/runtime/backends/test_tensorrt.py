@@ -196,6 +196,24 @@ def test_any_length_in_the_range(tmp_path, monkeypatch):
             backend.run(setup.mixture().astype(np.float64))
 
 
+def test_waveforms_in_and_out(tmp_path, monkeypatch):
+    """A chunk of [c, samples] is a few megabytes less than its spectrogram; its length is counted in frames."""
+    setup = make("tensorrt-rtx", tmp_path, monkeypatch, frames=Range(5, 11, 20), io="wave", stems=("vocals", "drums"))
+    with setup.open() as backend:
+        for batch, frames in ((1, 5), (2, 11), (8, 20)):
+            mixture = setup.mixture(batch, frames)
+            assert mixture.shape == (batch, 2, 441 * (frames - 1))
+            np.testing.assert_array_equal(backend.run(mixture), np.stack([0.5 * mixture] * 2, axis=1))
+        for wrong in (setup.mixture(1, 4), setup.mixture(9, 5), setup.mixture()[..., :-1], setup.mixture()[:, :1]):
+            with pytest.raises(EngineError, match=r"x\.plan takes float32.*5 to 20 frames.*in steps of 441 samples"):
+                backend.run(wrong)
+    song = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 30000)).astype(np.float32)
+    with open_separator(setup.plan, batch=3) as separator:
+        np.testing.assert_allclose(separator.separate(song, 44100)["drums"], 0.5 * song, atol=1e-6)
+        assert separator.times.seconds["stft"] == 0
+    assert setup.cuda.leaks() == []
+
+
 def test_songs_go_through_in_groups_of_chunks(setup):
     for batch in (1, 3):
         setup.cuda = CudaDouble()

@@ -168,7 +168,7 @@ def unreadable(engine):
         (half, r"mixture is HALF \(-1, 11, 1025, 2, 2\), but its manifest says FLOAT"),
         (longer, r"mixture is FLOAT \(-1, 99, 1025, 2, 2\), but its manifest says FLOAT \(-1, 11"),
         (other_tensors, r"has tensors \['mixture', 'vocals'\], expected \['mixture', 'stems'\]"),
-        (narrower, r"takes \(batch, frames\) of .*\(2, 11\)\], but its manifest says .*\(8, 11\)\]"),
+        (narrower, r"takes mixture of .*\(2, 11, 1025, 2, 2\)\), but its manifest says .*\(8, 11, 1025, 2, 2\)\)"),
         (unreadable, r"x\.plan: cannot be opened \(magic tag does not match\): bsm-export --rebuild"),
     ],
 )

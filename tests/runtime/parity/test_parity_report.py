@@ -25,8 +25,8 @@ SDR = [SdrChange("vocals", "fp32", 0.5, 7.0, 7.001), SdrChange("drums", "fp32", 
 
 def compared(factor: float = 1.0, sdr: tuple[SdrChange, ...] = ()) -> tuple[Comparison, np.ndarray]:
     backend = FakeBackend(function=lambda mixture: REFERENCE["stems"] * np.float32(factor))
-    stages, found = replay(backend, MANIFEST, REFERENCE)
-    return Comparison("engines/<x>.onnx", "fake", "x.npz", MANIFEST, stages, list(sdr)), found
+    stages, drawn = replay(backend, MANIFEST, REFERENCE)
+    return Comparison("engines/<x>.onnx", "fake", "x.npz", MANIFEST, stages, list(sdr)), drawn.found
 
 
 def html_of(comparison: Comparison, found: np.ndarray) -> str:

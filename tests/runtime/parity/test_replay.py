@@ -11,7 +11,7 @@ from fakes import manifest_data, reference_for
 
 from runtime.backends.fake import FakeBackend
 from runtime.dsp.stft import Stft
-from runtime.engine.manifest import Manifest, probe_tensors
+from runtime.engine.manifest import Manifest, Range, probe_tensors
 from runtime.errors import EngineError
 from runtime.parity.replay import recovered_mask, replay
 from runtime.parity.stages import FEATURES, STEMS, compare
@@ -199,3 +199,50 @@ def test_other_shapes_and_no_numbers_are_errors():
 def test_a_manifest_with_probes_needs_a_backend_that_gives_them():
     with pytest.raises(EngineError, match="fake gives no intermediate results: use the ONNX engine"):
         replay(FakeBackend((0.5, 0.5)), PROBED, REFERENCE)
+
+
+WAVE = Manifest.from_json(
+    json.dumps(
+        manifest_data(stems=("vocals", "drums"), io="wave") | {"model": json.loads(MANIFEST.to_json())["model"]}
+    ),
+    "a test",
+)
+
+
+def test_an_engine_with_waveforms_is_compared_by_its_stems():
+    backend = FakeBackend(function=lambda mixture: np.repeat(REFERENCE["stem_waveforms"], len(mixture), axis=0))
+    for manifest in (WAVE, replace(WAVE, batch=Range(3, 3, 8))):
+        stages, drawn = replay(backend, manifest, REFERENCE)
+        assert [stage.name for stage in stages] == ["waveform"] and stages[0].passed
+        assert drawn.reference.shape == REFERENCE["stems"].shape
+        np.testing.assert_array_equal(drawn.found[:1], drawn.reference)
+    assert [shape[0] for shape in backend.shapes] == [1, 3]
+
+
+@pytest.mark.parametrize("damage", [lambda x: 2 * x, lambda x: 0 * x, lambda x: x * np.nan, lambda x: np.roll(x, 1)])
+def test_wrong_waveforms_fail(damage):
+    backend = FakeBackend(function=lambda mixture: damage(REFERENCE["stem_waveforms"]))
+    stages, _ = replay(backend, WAVE, REFERENCE)
+    assert not stages[0].passed
+
+
+def test_probes_of_an_engine_with_waveforms_show_its_own_transforms():
+    probed = replace(WAVE, probes=probe_tensors(WAVE.model, 11, "wave"))
+
+    class Backend(FakeBackend):
+        outputs = {name: REFERENCE[name] for name in ("spectrogram", "mask", "band_features", "layer_1", "layer_2")} | {
+            "stems": REFERENCE["stem_waveforms"],
+            "masked_spectrogram": REFERENCE["stems"],
+        }
+
+        def run_probes(self, mixture):
+            np.testing.assert_array_equal(mixture, REFERENCE["waveform"])
+            return self.outputs
+
+    assert {each.name for each in probed.probes} == set(Backend.outputs) - {"stems"}
+    stages, drawn = replay(Backend(), probed, REFERENCE)
+    assert [stage.name for stage in stages] == ["STFT", "band features", "layer 1", "layer 2", "mask", *AFTER_MASK]
+    assert all(stage.passed for stage in stages) and drawn.found is REFERENCE["stems"]
+    Backend.outputs = Backend.outputs | {"spectrogram": 1.001 * REFERENCE["spectrogram"]}
+    stages, _ = replay(Backend(), probed, REFERENCE)
+    assert [stage.name for stage in stages if not stage.passed] == ["STFT"]

@@ -8,7 +8,7 @@ from fakes import separator_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import EngineError, NumericsError, OptionError
+from runtime import EngineError, NumericsError, OptionError, SeparationError, Separator
 
 
 def noise(channels: int, samples: int, seed: int = 0) -> np.ndarray:
@@ -166,3 +166,33 @@ def test_unknown_options_are_refused():
         separator_of(batch=9)
     with pytest.raises(OptionError, match="overlap 1.5"):
         separator_of(overlap=1.5)
+
+
+def test_waveforms_go_in_and_out_of_an_engine_with_the_transforms_inside():
+    separator = separator_of((0.5, 0.25), io="wave", batch=3, stems=["vocals", "drums"])
+    song = noise(2, 30_000)
+    stems = separator.separate(song, 44100)
+    for name, gain in (("vocals", 0.5), ("drums", 0.25)):
+        np.testing.assert_allclose(stems[name], gain * song, atol=1e-6)
+    np.testing.assert_array_equal(separator.separate(song, 44100, ["drums"])["drums"], stems["drums"])
+    assert {shape[1:] for shape in separator.backend.shapes} == {(2, 4410)}
+    assert separator.times.seconds["stft"] == 0 and separator.times.seconds["engine"] > 0
+
+
+@pytest.mark.parametrize("wrong", [lambda wave: wave[..., :-1], lambda wave: wave * np.float32(np.nan)])
+def test_wrong_waveforms_from_the_engine_are_an_error(wrong):
+    separator = separator_of(io="wave", function=lambda mixture: wrong(mixture[:, None]))
+    with pytest.raises(SeparationError, match="the engine returned (shape|NaN)"):
+        separator.separate(noise(2, 9000), 44100)
+
+
+def test_a_smaller_last_group_is_filled_up_where_a_shape_is_expensive():
+    """With silence, whose stems are dropped; a song of few chunks is not."""
+    separator = separator_of(batch=3, overlap=0.0)
+    separator.backend.depth = 2
+    separator = Separator(separator.backend, separator.manifest, 0.0, 3)
+    song = noise(2, 4410 * 4)
+    np.testing.assert_allclose(separator.separate(song, 44100)["vocals"], 0.5 * song, atol=1e-6)
+    assert [shape[0] for shape in separator.backend.shapes] == [3, 3]
+    separator.separate(song[:, :4410], 44100)
+    assert [shape[0] for shape in separator.backend.shapes] == [3, 3, 1]
