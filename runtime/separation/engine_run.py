@@ -34,13 +34,14 @@ class EngineRun:
         batch: int,
         times: StageTimes,
         views: tuple[View, ...] = (UNCHANGED,),
+        threads: int | None = None,
     ) -> None:
         self.backend = backend
         self.manifest = manifest
         self.batch = batch
         self.times = times
         self.views = views
-        self._stft = Stft.of(manifest.stft)
+        self._stft = Stft.of(manifest.stft, threads)
 
     def run(
         self, chunks: Iterable[Chunk], stems: list[int], progress: Callable[[int], None]
