@@ -31,6 +31,7 @@ class Model:
     backend: Backend
     manifest: Manifest
     any_length: bool
+    threads: int | None
 
     @property
     def seconds(self) -> float:
@@ -41,7 +42,8 @@ class Model:
         """A separator with chunks of `seconds`, at the smallest batch size, so that long chunks fit into memory."""
         frames = self._frames(seconds)
         allowed = Range(frames, frames, frames) if self.any_length else replace(self.manifest.frames, opt=frames)
-        return Separator(self.backend, replace(self.manifest, frames=allowed), overlap, self.manifest.batch.min)
+        manifest = replace(self.manifest, frames=allowed)
+        return Separator(self.backend, manifest, overlap, manifest.batch.min, threads=self.threads)
 
     def check(self, lengths: Sequence[float]) -> None:
         """Raises OptionError for an input length, in s, that this engine does not accept."""
@@ -81,7 +83,7 @@ def open_model(
     name, path = _name(given, all_given), Path(given)
     if _is_engine(given):
         manifest = read_manifest(path, to_open=True)
-        return Model(name, given, open_backend(path, manifest, threads, device), manifest, any_length=False)
+        return Model(name, given, open_backend(path, manifest, threads, device), manifest, False, threads)
     if device not in ("auto", "cpu"):
         raise OptionError(
             f"--device {device}: {given} is a checkpoint, which runs on the CPU only: export it with bsm-export"
@@ -97,7 +99,7 @@ def open_model(
     except ImportError as error:
         raise OptionError(f"{given}: {error.name} is not installed: pip install 'bsmamba2[export]'") from error
     use_threads(threads)
-    return Model(name, given, TorchBackend(model), manifest, any_length=True)
+    return Model(name, given, TorchBackend(model), manifest, True, threads)
 
 
 def _name(given: str, all_given: Sequence[str]) -> str:

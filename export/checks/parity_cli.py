@@ -82,8 +82,8 @@ def parity(
         stages, drawn = replay(backend, manifest, recorded)
         sdr: list[SdrChange] = []
         if truth is not None and song is not None:
-            pytorch = None if checkpoint is None else _pytorch_separator(checkpoint, manifest)
-            sdr = sdr_changes(song, truth, Separator(backend, manifest), pytorch)
+            pytorch = None if checkpoint is None else _pytorch_separator(checkpoint, manifest, threads)
+            sdr = sdr_changes(song, truth, Separator(backend, manifest, threads=threads), pytorch)
         comparison = Comparison(str(engine), backend.name, against, manifest, stages, sdr)
         for note in backend.notes:
             print(printable(note))
@@ -156,10 +156,10 @@ def _loudest_chunk(song: Song, manifest: Manifest) -> tuple[Float, float]:
     return np.pad(chunks[best], ((0, 0), (0, length - chunks[best].shape[1])))[None], best / rate
 
 
-def _pytorch_separator(checkpoint: Checkpoint, manifest: Manifest) -> Separator:
+def _pytorch_separator(checkpoint: Checkpoint, manifest: Manifest, threads: int | None) -> Separator:
     from export.proof.torch_backend import TorchBackend
 
-    return Separator(TorchBackend(checkpoint.model(), manifest.io), manifest)
+    return Separator(TorchBackend(checkpoint.model(), manifest.io), manifest, threads=threads)
 
 
 def main() -> None:

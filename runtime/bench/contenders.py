@@ -98,15 +98,16 @@ class EngineContender:
 
     def open(self) -> EngineSession:
         manifest = read_manifest(self.path, to_open=True)
-        return EngineSession(open_backend(self.path, manifest, self.threads, self.device), manifest, self.folder)
+        backend = open_backend(self.path, manifest, self.threads, self.device)
+        return EngineSession(backend, manifest, self.folder, self.threads)
 
 
 class EngineSession:
-    def __init__(self, backend: Backend, manifest: Manifest, folder: Path) -> None:
+    def __init__(self, backend: Backend, manifest: Manifest, folder: Path, threads: int | None) -> None:
         self.executor = backend.name
-        self._backend, self._manifest, self._folder = backend, manifest, folder
+        self._backend, self._manifest, self._folder, self._threads = backend, manifest, folder, threads
         self._mixtures = Mixtures(manifest)
-        self._stft = Stft.of(manifest.stft)
+        self._stft = Stft.of(manifest.stft, threads)
 
     def run(self, work: Work) -> float:
         """Seconds from the mixture in memory to the stems in memory."""
@@ -125,7 +126,7 @@ class EngineSession:
         song, stem = self._folder / "song.wav", self._folder / "stem.wav"
         noise = 0.1 * np.random.default_rng(0).standard_normal((samples, channels), np.float32)
         soundfile.write(song, noise, stft.sample_rate, subtype="FLOAT")
-        separator = Separator(self._backend, self._manifest, overlap=0.0, batch=work.batch)
+        separator = Separator(self._backend, self._manifest, overlap=0.0, batch=work.batch, threads=self._threads)
         start = time.perf_counter()
         with separator.times.stage("read"):
             mixture = read_song(song)

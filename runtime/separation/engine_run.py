@@ -40,13 +40,14 @@ class EngineRun:
         batch: int,
         times: StageTimes,
         views: tuple[View, ...] = (UNCHANGED,),
+        threads: int | None = None,
     ) -> None:
         self.backend = backend
         self.manifest = manifest
         self.batch = batch
         self.times = times
         self.views = views
-        self._stft = Stft.of(manifest.stft) if manifest.io == "spectrum" else None
+        self._stft = Stft.of(manifest.stft, threads) if manifest.io == "spectrum" else None
         # Where work is enqueued, on a GPU, another shape costs more than a batch that is full: waiting for all that is
         # under way, and kernels for the shape.
         self._keeps_size = backend.depth > 1

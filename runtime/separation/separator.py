@@ -35,7 +35,7 @@ class Separator:
 
     Threads may share it, but not use it at the same time: that raises OptionError. `times` holds the seconds spent so
     far in each stage: resample, stft, engine, istft. `plan` says how songs are cut into chunks; a new plan applies from
-    the next song on.
+    the next song on. `threads` is the number of CPU threads of the STFT and its inverse (None: one per core).
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Separator:
         tta: bool = False,
         shifts: int = 1,
         procedure: str = PROCEDURES[0],
+        threads: int | None = None,
     ) -> None:
         batch = manifest.batch.opt if batch is None else batch
         if not manifest.batch.min <= batch <= manifest.batch.max:
@@ -58,7 +59,7 @@ class Separator:
         self.plan = plan_for(manifest, procedure, overlap)
         self.times = StageTimes()
         views = views_of(tta, shifts, manifest.stft.hop_length, manifest.model.channels)
-        self._engine = EngineRun(backend, manifest, batch, self.times, views)
+        self._engine = EngineRun(backend, manifest, batch, self.times, views, threads)
         self._lock = threading.Lock()  # held while a song is on its way
         self._closing = threading.Event()
         self._closed = False
@@ -256,7 +257,7 @@ def open_separator(
     manifest = read_manifest(path, to_open=True)
     backend = open_backend(path, manifest, threads, device)
     try:
-        return Separator(backend, manifest, overlap, batch, tta, shifts, procedure)
+        return Separator(backend, manifest, overlap, batch, tta, shifts, procedure, threads)
     except OptionError:
         backend.close()
         raise

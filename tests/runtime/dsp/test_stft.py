@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,17 +14,21 @@ from hypothesis import strategies as st
 from runtime.dsp.stft import Stft
 
 
-def torch_stft(wave: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+def torch_options(n_fft: int, hop: int, win_length: int | None = None, normalized: bool = False) -> dict[str, Any]:
+    window = torch.hann_window(win_length or n_fft)
+    lengths = {"n_fft": n_fft, "hop_length": hop, "win_length": win_length}
+    return {**lengths, "window": window, "center": True, "normalized": normalized}
+
+
+def torch_stft(wave: np.ndarray, *options: Any) -> np.ndarray:
     """[c, samples] -> [t, f, c, 2]"""
-    out = torch.stft(
-        torch.from_numpy(wave), n_fft, hop, window=torch.hann_window(n_fft), center=True, return_complex=True
-    )
+    out = torch.stft(torch.from_numpy(wave), **torch_options(*options), return_complex=True)
     return torch.view_as_real(out).permute(2, 1, 0, 3).numpy()
 
 
-def torch_istft(spectrum: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+def torch_istft(spectrum: np.ndarray, *options: Any) -> np.ndarray:
     complexes = torch.view_as_complex(torch.from_numpy(spectrum).permute(2, 1, 0, 3).contiguous())
-    return torch.istft(complexes, n_fft, hop, window=torch.hann_window(n_fft), center=True).numpy()
+    return torch.istft(complexes, **torch_options(*options)).numpy()
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -72,6 +79,59 @@ def test_leading_axes_are_independent():
     back = stft.inverse(stems)
     assert back.shape == (3, 4, 2, 200)
     np.testing.assert_array_equal(stft.inverse(stems[1, 2]), back[1, 2])
+
+
+@pytest.mark.parametrize("options", [(512, 100, 300), (512, 128, None, True), (400, 90, 250, True), (96, 48)])
+def test_equals_torch_with_every_option(options):
+    stft, wave = Stft(*options), noise(2, 9001)
+    spectrum, expected = stft.forward(wave), torch_stft(wave, *options)
+    assert np.abs(spectrum - expected).max() <= 1e-6 * np.abs(expected).max()
+    changed = spectrum * noise(*spectrum.shape, seed=1)
+    inner = slice(options[0], -options[0])  # where one flank of a window stands alone, little weight enlarges rounding
+    back, expected = stft.inverse(changed)[:, inner], torch_istft(changed, *options)[:, inner]
+    assert np.abs(back - expected).max() <= 2e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("n_fft, hop, samples", [(2048, 441, 100001), (64, 20, 5000), (64, 1, 3000), (30, 15, 16)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_results_do_not_depend_on_the_number_of_threads(n_fft, hop, samples, count):
+    alone, waves = Stft(n_fft, hop, threads=1), noise(count, 2, samples)
+    spectra = alone.forward(waves)
+    changed = spectra * noise(*spectra.shape, seed=1)
+    for threads in (2, 3, 8):
+        shared = Stft(n_fft, hop, threads=threads)
+        np.testing.assert_array_equal(shared.forward(waves), spectra)
+        np.testing.assert_array_equal(shared.inverse(changed), alone.inverse(changed))
+
+
+def test_threads_end_with_the_call():
+    before = threading.active_count()
+    Stft(64, 16, threads=4).forward(noise(2, 20000))
+    assert threading.active_count() == before
+
+
+def test_an_error_in_another_thread_is_the_callers(monkeypatch):
+    stft, failed = Stft(64, 16, threads=2), threading.Event()
+
+    def fails_elsewhere(*_):
+        if threading.current_thread() is threading.main_thread():
+            failed.wait(10)  # so that the other thread gets a run
+            return
+        failed.set()
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(stft, "_transform", fails_elsewhere)
+    with pytest.raises(MemoryError, match="no room"):
+        stft.forward(noise(2, 20000))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_callers_errstate_holds_in_threads():
+    stft = Stft(64, 16, threads=4)
+    spectrum = stft.forward(noise(2, 20000))
+    spectrum[::50] = np.inf
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(stft.inverse(spectrum)).all()
 
 
 def test_too_short_for_reflection():
