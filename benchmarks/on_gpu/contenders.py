@@ -62,7 +62,7 @@ def compiled(precision: str) -> Contender:
 
 
 def fused(precision: str) -> Contender:
-    more = (needs.triton, needs.fused_kernel, needs.source("bsmamba2.networks.fused_scan"))
+    more = (needs.triton, needs.fused_kernel)
     return _torch("with the fused scan", precision, *more, kinds="mamba", scan="fused")
 
 
@@ -77,12 +77,13 @@ def graph(precision: str, scan: str) -> Step:
 def plan(flavour: str, precision: str, scan: str = "chunked") -> Contender:
     options = {"precision": precision, "scan": scan, "flavour": flavour}
     built = Step(f"{precision} {scan} plan of {flavour}", "on_gpu.making:make_plan", options)
-    more = (needs.fused_kernel, needs.source("export.plan.scan_plugin")) if scan == "plugin" else ()
+    steps = (built,) if scan == "plugin" else (graph(precision, scan), built)
+    more = (needs.fused_kernel,) if scan == "plugin" else ()
     kinds = "mamba" if scan == "plugin" else ""
     what = {"tensorrt": "TensorRT plan", "tensorrt-rtx": "TensorRT-RTX plan"}[flavour]
     name = f"{what}{', fused scan' if scan == 'plugin' else ''}, {precision}"
     all_needs = (needs.gpu, needs.export, needs.plans(flavour), *more)
-    return Contender(name, "network", PLAN, options, all_needs, (graph(precision, scan), built), 240.0, kinds)
+    return Contender(name, "network", PLAN, options, all_needs, steps, 240.0, kinds)
 
 
 def onnx_runtime(name: str, device: str, precision: str, *more: Need, **options: Any) -> Contender:
@@ -114,9 +115,9 @@ def scan(form: str, precision: str) -> Contender:
     of_form: dict[str, tuple[str, tuple[Need, ...]]] = {
         "ptx": (
             "PTX through the driver",
-            (needs.cuda_bindings, needs.fused_kernel, needs.source("export.plan.scan_kernel")),
+            (needs.cuda_bindings, needs.fused_kernel),
         ),
-        "fused": ("Triton", (needs.triton, needs.fused_kernel, needs.source("bsmamba2.networks.fused_scan"))),
+        "fused": ("Triton", (needs.triton, needs.fused_kernel)),
         "kernel": ("mamba-ssm", (needs.mamba_ssm,)),
         "chunked": ("PyTorch, chunked", ()),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,11 +69,7 @@ def parts_of(config: ModelConfig, precision: str, frames: int, batch: int) -> li
     following = Following()
     for module in model.modules():
         if isinstance(module, Mamba2):
-            scan = _as_one_part(following)
-            if hasattr(module, "form"):
-                module.form = cast(Any, module.form)._replace(scan=scan)
-            else:
-                module.scan = scan
+            module.form = module.form._replace(scan=_as_one_part(following))
     with torch.inference_mode(), following:
         stems = model(mixture)
     following.parts.append(Part(0, size_of(mixture, stems)))  # the masks times the mixture

@@ -57,12 +57,11 @@ class EngineSession:
 
 
 def free_memory() -> int | None:
-    """Bytes of GPU memory that are free, once CUDA has started here; None without cuda-bindings."""
+    """Bytes of GPU memory that are free once CUDA has started here; None without cuda-bindings."""
     try:
         from cuda.bindings import runtime as cudart
     except ImportError:
         return None
-    cudart.cudaFree(0)  # starts CUDA, whose own memory is not the network's
     error, free, _ = cudart.cudaMemGetInfo()
     return int(free) if error == cudart.cudaError_t.cudaSuccess else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 
 from on_gpu.machine import Machine
@@ -57,19 +56,6 @@ def mamba_ssm(machine: Machine) -> str:
     missing = [name for name in ("mamba_ssm", "causal_conv1d") if name not in machine.modules]
     remedy = "pip install --no-build-isolation mamba-ssm causal-conv1d"
     return f"{' and '.join(missing)} not installed: {remedy}" if missing else ""
-
-
-def source(name: str) -> Need:
-    """A module of this repository."""
-
-    def need(machine: Machine) -> str:
-        try:
-            found = importlib.util.find_spec(name) is not None
-        except ModuleNotFoundError:
-            found = False
-        return "" if found else f"{name} is not in this checkout"
-
-    return need
 
 
 def export(machine: Machine) -> str:

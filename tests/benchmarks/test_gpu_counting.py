@@ -172,7 +172,6 @@ def test_the_driver_has_what_is_called():
 
 def test_the_packages_ptx_is_launched_as_its_kernel_expects():
     """The double computes the scan from the addresses it is given."""
-    pytest.importorskip("export.plan.scan_kernel")
     of = work(headdim=64, d_state=128, dim=64)
     inputs = tuple(made_inputs(of, "fp16", 2, 37))
     heads = inputs[0].shape[2]
