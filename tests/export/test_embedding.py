@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -108,13 +110,25 @@ def test_chunks_and_weights_are_those_of_the_runtime(program, halves, tmp_path, 
         np.testing.assert_allclose(found, expected[name], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["mamba2", "transformer"])
-@pytest.mark.parametrize("target", ["cpu", "gpu"])
-def test_networks_of_both_kinds_and_forms(tracing, program, tmp_path, kind, target):
+@pytest.fixture(scope="module")
+def network(tracing, tmp_path_factory) -> Callable[[str, str], Path]:
+    """A tiny network of a kind for a target, exported once for both programs."""
+    folder = tmp_path_factory.mktemp("networks")
+
+    @cache
+    def export(kind: str, target: str) -> Path:
+        name = f"{kind}_{target}"
+        return export_engine(
+            tiny_checkpoint(folder, kind=kind), folder / name, frames=FRAMES, target=target, io="wave"
+        ).engine
+
+    return export
+
+
+@pytest.mark.parametrize(("kind", "target"), [("mamba2", "cpu"), ("mamba2", "gpu"), ("transformer", "gpu")])
+def test_networks_of_both_kinds_and_forms(network, program, tmp_path, kind, target):
     """ONNX Runtime Web has every operator that they need."""
-    checkpoint = tiny_checkpoint(tmp_path, kind=kind)
-    engine = export_engine(checkpoint, tmp_path / "tiny", frames=FRAMES, target=target, io="wave").engine
-    song = song_of(3000)
+    engine, song = network(kind, target), song_of(3000)
     with open_separator(engine) as separator:
         expected = separator.separate(song, TINY.stft.sample_rate)["vocals"]
     found = separated(program, engine, 0, song, tmp_path)
