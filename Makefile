@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ALL_CORES = OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN)
 BINDINGS = tensorrt-cu12-bindings==10.9.0.34 tensorrt-cu12-bindings==11.4.0.106 tensorrt-lean-cu12-bindings==11.4.0.106
+WEB = onnxruntime-web@1.30.0
 IN_PARALLEL = --numprocesses auto --dist worksteal
 
-.PHONY: demo install test test-fast test-gpu test-slow bindings check-extras lint clean
+.PHONY: demo install test test-fast test-gpu test-slow bindings embedding check-extras lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
@@ -14,7 +15,7 @@ demo: $(VENV)/.export
 
 install: $(VENV)/.dev
 
-test: $(VENV)/.dev bindings
+test: $(VENV)/.dev bindings embedding
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 # For the inner loop: every room, without what traces a network, takes seconds or runs other programs.
@@ -41,6 +42,16 @@ build/bindings/.made: Makefile | $(VENV)/.dev
 	  $(BIN)/pip download --quiet --no-deps --only-binary :all: --dest build/bindings $$each || exit 1; \
 	done
 	touch $@
+
+# ONNX Runtime for the programs of docs/embedding.md, 150 MB; what cannot be had here is told, its tests are skipped.
+embedding: build/embedding/headers/.made build/embedding/node_modules/.made
+
+build/embedding/headers/.made: .ci/headers
+	.ci/headers build/embedding/headers
+
+build/embedding/node_modules/.made: Makefile
+	@if [ -z "$$(command -v npm)" ]; then echo "no npm, so no onnxruntime-web: the tests that run it are skipped"; else \
+	  npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix build/embedding $(WEB) && touch $@; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
