@@ -2,8 +2,8 @@
 
     python benchmarks/stft.py [--rounds 25]
 
-Windows and hops of the published networks, with one thread and with all, in turns. The last column is a copy of the
-spectrogram, which is what an engine could save by giving the STFT the memory to write into.
+Windows and hops of the published networks, with one thread and with all. The last column is a copy of the
+spectrogram: what could be saved by writing it where the engine takes it from.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from runtime.engine.cpu import default_threads
 
 SIZES = ((2048, 441), (4096, 1024))
 SECONDS, RATE, CHANNELS = 8, 44100, 2
+PAUSE = 0.1  # s before the rounds of a work: PyTorch's threads spin for a moment after theirs
 
 
 def works(n_fft: int, hop: int, threads: int) -> dict[str, Callable[[], object]]:
@@ -41,13 +43,23 @@ def works(n_fft: int, hop: int, threads: int) -> dict[str, Callable[[], object]]
     }
 
 
+def seconds(work: Callable[[], object], rounds: int) -> list[float]:
+    work()
+    time.sleep(PAUSE)
+    times = [time.perf_counter()]
+    for _ in range(rounds):
+        work()
+        times.append(time.perf_counter())
+    return [after - before for before, after in pairwise(times)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=25)
     rounds = parser.parse_args().rounds
     machine = describe_machine()
     print(f"{machine.cpu}, {machine.usable_cores} CPUs, numpy {np.__version__}, torch {torch.__version__}", end="")
-    print(f", load average before: {machine.load_average}; median of {rounds} rounds (fastest), ms\n")
+    print(f", load average before: {machine.load_average:.1f}; median of {rounds} rounds (fastest), ms\n")
     heading = True
     for n_fft, hop in SIZES:
         for threads in dict.fromkeys((1, default_threads() or 1)):
@@ -57,13 +69,8 @@ def main() -> None:
                 print("| n_fft / hop | threads |", " | ".join(timed), "|")
                 print("| --- " * (len(timed) + 2) + "|")
                 heading = False
-            seconds: dict[str, list[float]] = {name: [] for name in timed}
-            for _ in range(rounds):
-                for name, work in timed.items():
-                    start = time.perf_counter()
-                    work()
-                    seconds[name].append(time.perf_counter() - start)
-            cells = (f"{1e3 * statistics.median(each):.1f} ({1e3 * min(each):.1f})" for each in seconds.values())
+            runs = [seconds(work, rounds) for work in timed.values()]
+            cells = (f"{1e3 * statistics.median(each):.1f} ({1e3 * min(each):.1f})" for each in runs)
             print(f"| {n_fft} / {hop} | {threads} |", " | ".join(cells), "|")
 
 

@@ -26,8 +26,8 @@ from runtime.engine.cpu import default_threads
 Float = NDArray[np.float32]
 Complex = NDArray[np.complex64]
 
-# Samples transformed at a time, all channels counted: 0.5 MB, and as much for their bins. With smaller blocks threads
-# often wait for the interpreter, which one of them uses at a time; with larger ones the cache does not hold them.
+# Samples transformed at a time, all channels counted. With smaller blocks threads often wait for the interpreter, which
+# one of them uses at a time; with larger ones a core's cache does not hold them and their bins.
 BLOCK = 1 << 17
 MAX_THREADS = 8  # the whole work is some milliseconds
 
@@ -60,7 +60,7 @@ class Stft:
         self.window = window
         self._hops = -(-n_fft // hop_length)  # that a window covers, the last one perhaps in part
         covered = np.pad(window, (0, self._hops * hop_length - n_fft))
-        self._analysis = window * scale * np.float32(n_fft)  # see `_transform`
+        self._analysis = window * scale
         self._synthesis = covered / scale
         self._squared = np.square(covered).reshape(self._hops, hop_length)
         self._weight = np.empty((0, hop_length), np.float32)
@@ -94,15 +94,13 @@ class Stft:
         """Frames [c, t, n_fft] -> `spectrum` [t, f, c]."""
         channels, t, _ = cut.shape
         size = self._block(channels, t)
-        pieces = np.empty((channels, size, self.n_fft), np.float32)
-        # Of any type: numpy's stubs take rfft to give complex128.
-        bins: NDArray[Any] = np.empty((channels, size, spectrum.shape[1]), np.complex64)
+        pieces = np.empty((channels, size, self.n_fft))  # float64: the network enlarges the rounding of quiet bins
+        bins = np.empty((channels, size, spectrum.shape[1]), np.complex128)
         for first in range(0, t, size):
             here = slice(first, first + size)
             piece, found = pieces[:, : t - first], bins[:, : t - first]
             np.multiply(cut[:, here], self._analysis, out=piece)
-            # numpy computes in float32 if it divides by n_fft, which the window makes up for; in float64 otherwise.
-            np.fft.rfft(piece, norm="forward", out=found)
+            np.fft.rfft(piece, out=found)
             for channel in range(channels):  # four times as fast as all at once
                 spectrum[here, :, channel] = found[channel]
 
@@ -142,7 +140,7 @@ class Stft:
         columns = t - 1 + self._hops
         if len(self._weight) != columns:
             weight = np.zeros((columns, self.hop_length), np.float32)
-            for late in range(self._hops):
+            for late in reversed(range(self._hops)):
                 weight[late : late + t] += self._squared[late]
             self._weight = np.where(weight > 0, weight, np.float32(1))  # where no window reaches there is no sound
         return self._weight
