@@ -72,6 +72,8 @@ class Run:
     def _tell_network(self) -> None:
         counted = self._ask("on_gpu.counting:count", "work of the network", 180)
         self.results.parts = counted.get("parts", [])
+        if counted["failed"]:
+            print(f"the work of the network was not counted: {counted['failed']}", file=sys.stderr)
         self.results.network = {"seconds": self._work.seconds, "not_counted": counted["failed"]}
         self.results.write()
 

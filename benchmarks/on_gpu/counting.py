@@ -62,9 +62,8 @@ def size_of(*tensors: Any) -> int:
 
 def parts_of(config: ModelConfig, precision: str, frames: int, batch: int) -> list[Part]:
     """The parts of one run of the network on `batch` chunks."""
-    with torch.device("meta"):
-        model = BandSplitSeparator(config)
-        mixture = torch.empty(batch, frames, config.stft.bins, config.channels, 2)
+    model = BandSplitSeparator(config).to("meta")
+    mixture = torch.empty(batch, frames, config.stft.bins, config.channels, 2, device="meta")
     to_precision(model, precision)
     following = Following()
     for module in model.modules():

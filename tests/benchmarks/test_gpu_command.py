@@ -26,7 +26,8 @@ find_spec = PathFinder.find_spec
 
 def found(name, *more):
     top = name.split(".")[0]
-    return find_spec(name, *more) if top in allowed or top in sys.stdlib_module_names else None
+    is_standard = top in sys.stdlib_module_names or top.startswith("_sysconfigdata")
+    return find_spec(name, *more) if top in allowed or is_standard else None
 
 
 PathFinder.find_spec = found
