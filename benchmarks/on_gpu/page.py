@@ -11,18 +11,20 @@ from on_gpu.results import Results, seconds_of, state
 from on_gpu.text import COLUMNS, SCAN_COLUMNS, cells, milliseconds, number, scan_cells
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .8rem 0; }
-th, td { padding: .25rem .7rem; text-align: right; vertical-align: top; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; font-variant-numeric: tabular-nums; }
 th { border-bottom: 2px solid #8c959f; vertical-align: bottom; } td { border-bottom: 1px solid #d8dee4; }
 th:first-child, td:first-child, .text { text-align: left; } td:not(.text) { white-space: nowrap; }
 .note { color: #57606a; font-size: .9rem; }
 .bad { color: #b42318; font-weight: 600; } .bar { background: #2f6fbb; height: .8rem; display: inline-block; }
-.bars td { border: 0; padding: .1rem .5rem; white-space: nowrap; } .bars td:last-child { width: 60%; text-align: left; }
+.bars { width: 100%; } .bars td { border: 0; padding: .1rem .5rem; white-space: nowrap; }
+.bars td:last-child { width: 75%; text-align: left; }
 .limit { background: #cf222e; height: .8rem; width: 3px; display: inline-block; position: absolute; left: 0; }
 .track { position: relative; display: block; }
 """
+WRONG = ": wrong"  # beyond its tolerance
 MEANING = {
     "cold start, s": "from the start of the process to its first stems, in the host's memory.",
     "open, s": "the part of it until the network is ready.",
@@ -31,7 +33,8 @@ MEANING = {
     "queued, ms": "median of a batch while two are under way, as in bsm-run: copies in the host overlap the network.",
     "x real time": "seconds of music processed per second of latency.",
     "memory, GB": "GPU memory that it has taken by then, without CUDA's own.",
-    "error": "the largest difference from PyTorch in float32, relative to the peak of the stems, of the worst item.",
+    "error": "the largest difference from PyTorch in float32, relative to the peak of the stems, of the worst item. "
+    "Red: beyond the tolerance of its precision.",
     "SNR, dB": "of the worst item, against PyTorch in float32. All items of a batch are different music.",
     "% of limit": "the limit of this GPU (below) divided by the time on the GPU, else queued, else the latency.",
 }
@@ -111,10 +114,10 @@ def _best(results: Results) -> tuple[str, dict[str, Any]] | None:
 def _networks(results: Results) -> list[str]:
     rows, starts = [], []
     for each in results.contenders:
-        mark = "" if state(each) != "wrong" else ": beyond its tolerance"
+        mark = WRONG if state(each) == "wrong" else ""
         for point in each["points"]:
             if point["not_run"]:
-                rows.append([each["name"] + mark, str(point["batch"]), *["-"] * (len(COLUMNS) - 1)])
+                rows.append([each["name"] + mark, str(point["batch"]), "out of memory", *["-"] * (len(COLUMNS) - 2)])
             else:
                 rows.append([each["name"] + mark, *cells(point)])
         if "cold_start_seconds" in each:
@@ -127,7 +130,7 @@ def _networks(results: Results) -> list[str]:
     return [
         "<h2>The network</h2>",
         *_bars(results),
-        _table(("contender", *COLUMNS), rows, bad=": beyond its tolerance"),
+        _table(("contender", *COLUMNS), rows, bad=WRONG),
         "<h2>Start</h2>",
         _table(("contender", "cold start, s", "open, s", "made before", "run by", "notes"), starts, (3, 4, 5)),
         "<h2>The columns</h2>",
@@ -162,7 +165,7 @@ def _bars(results: Results) -> list[str]:
 
 def _scans(results: Results) -> list[str]:
     rows = [
-        [each["name"] + ("" if state(each) != "wrong" else ": beyond its tolerance"), *scan_cells(scan)]
+        [each["name"] + (WRONG if state(each) == "wrong" else ""), *scan_cells(scan)]
         for each in results.contenders
         for scan in each["scans"]
     ]
@@ -172,7 +175,7 @@ def _scans(results: Results) -> list[str]:
         "One direction with D, on the sequences of one chunk of music. Error: against the recurrence in float64 on two "
         "of the sequences, relative to its peak; reversed: the same from the last position to the first."
     )
-    table = _table(("scan", *SCAN_COLUMNS), rows, (1,), bad=": beyond its tolerance")
+    table = _table(("scan", *SCAN_COLUMNS), rows, (1,), bad=WRONG)
     return ["<h2>The scan alone</h2>", table, _paragraph(note, "note")]
 
 

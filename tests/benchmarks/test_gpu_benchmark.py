@@ -115,7 +115,7 @@ def test_none_takes_the_others_with_it(run, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "unwilling, fp16: not run: it needs a better machine" in shown
     assert len([line for line in shown.splitlines() if line.startswith("right, fp16")]) == 2
-    assert "beyond its tolerance" in as_html(results)
+    assert "swapped, fp16: wrong" in as_html(results)
 
 
 def test_steps_are_made_once_and_their_failure_is_told(run):
