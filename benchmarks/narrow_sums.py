@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def row(name: str, model: BandSplitSeparator, mixture: NDArray[np.float32]) -> s
     for made in (graph, in_steps(graph, False), in_steps(graph, True)):
         with tempfile.TemporaryDirectory() as folder:
             onnx.save(made, Path(folder) / "x.onnx")
-            found = difference(inverse(BlockwiseBackend(Path(folder) / "x.onnx").run(mixture)), wanted)
+            with closing(BlockwiseBackend(Path(folder) / "x.onnx")) as blocks:
+                found = difference(inverse(blocks.run(mixture)), wanted)
         cells.append(f"{found.snr_db:.1f} ({found.max_error:.1e})")
     return f"| {' | '.join(cells)} |"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from export.plan.watched import Progress
 from export.proof.blockwise import BlockwiseBackend
 from export.proof.signal import signal_input
 from export.proof.verify import Expected
+from runtime.backends import Backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.engine.manifest import METADATA_KEY, Manifest, Plan
 from runtime.engine.reading import read_manifest
@@ -99,5 +101,6 @@ def _expected(graph: Path, manifest: Manifest, report: Report) -> list[Expected]
             save(widened(onnx.load(graph)), Path(folder) / graph.name)
             graph = Path(folder) / graph.name
         for_gpus = manifest.target == "gpu"
-        backend = BlockwiseBackend(graph) if for_gpus else OnnxRuntimeBackend(graph, threads=None)
-        return [Expected(manifest.frames.opt, mixture, backend.run(mixture))]
+        backend: Backend = BlockwiseBackend(graph) if for_gpus else OnnxRuntimeBackend(graph, threads=None)
+        with closing(backend):
+            return [Expected(manifest.frames.opt, mixture, backend.run(mixture))]

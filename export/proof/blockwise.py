@@ -7,6 +7,7 @@ would take many gigabytes. The results are those of the whole graph.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from bsmamba2.networks.model import POSITIONS
 from export.graph.nodes import nodes_of
+from export.graph.save import save
 from export.graph.waves import SPECTROGRAM
 from runtime.backends import Done
 from runtime.backends.onnxruntime import session_options
@@ -41,8 +43,7 @@ class Piece(NamedTuple):
 class BlockwiseBackend:
     """A `runtime.backends.Backend` for the ONNX file `graph`, in ONNX Runtime on the CPU.
 
-    Weights in a file of their own beside it are read with the block that uses them, the others kept in memory.
-    Writes a file into that folder.
+    The weights are read with the block that uses them, from a file in a temporary folder beside the graph.
     """
 
     depth = 1
@@ -50,8 +51,11 @@ class BlockwiseBackend:
     def __init__(self, graph: Path) -> None:
         self.name = f"onnxruntime {ort.__version__}, CPU, block by block"
         self.notes: list[str] = []
-        self._model = onnx.load(graph, load_external_data=False)
-        self._file = graph.with_name(f"piece-{graph.name}")
+        # Not in the system's temporary folder, which may be in memory.
+        self._folder = tempfile.TemporaryDirectory(dir=graph.parent, prefix=".bsm-check-")
+        self._file = Path(self._folder.name) / "piece.onnx"
+        save(onnx.load(graph), self._file, limit=0)
+        self._model = onnx.load(self._file, load_external_data=False)
         self._weights = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self._makers = {name: i for i, node in enumerate(self._model.graph.node) for name in node.output}
         self._pieces = list(self._cut())
@@ -69,7 +73,8 @@ class BlockwiseBackend:
         return Done(self.run(mixture))
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Delete the temporary folder."""
+        self._folder.cleanup()
 
     def _cut(self) -> Iterator[Piece]:
         known = {INPUT_NAME}

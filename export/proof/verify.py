@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,15 +78,14 @@ def verify(
     bfloat16, and the network in bfloat16 in PyTorch.
     """
     report("running ONNX Runtime on the test signal")
-    checked = graph
-    if precision == "bf16" or target == "gpu":
-        checked = graph.with_name(f"checked-{graph.name}")
-        model_file = onnx.load(graph)
-        save(widened(model_file) if precision == "bf16" else model_file, checked, limit=0)  # see BlockwiseBackend
-        del model_file
+    if precision == "bf16":
+        wide = graph.with_name(f"wide-{graph.name}")
+        save(widened(onnx.load(graph)), wide)
+        graph = wide
     in_batches = batch_max > 1
-    backend: Backend = BlockwiseBackend(checked) if target == "gpu" else OnnxRuntimeBackend(checked, threads=None)
-    worst = check(backend, expected, precision, in_batches)
+    backend: Backend = BlockwiseBackend(graph) if target == "gpu" else OnnxRuntimeBackend(graph, threads=None)
+    with closing(backend):
+        worst = check(backend, expected, precision, in_batches)
     executor = backend.name
     del backend
     if precision == "bf16":

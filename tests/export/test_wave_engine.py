@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import golden_data
 import golden_roformer
@@ -111,7 +112,8 @@ def test_every_form_gives_the_same_waveforms(engines, name):
     expected = stft.inverse(spectrum.run(stft.forward(wave)))
     engine = engines[name].engine
     assert difference(OnnxRuntimeBackend(engine, threads=None).run(wave), expected).snr_db >= LEAST_DB
-    assert difference(BlockwiseBackend(engine).run(wave), expected).snr_db >= LEAST_DB
+    with closing(BlockwiseBackend(engine)) as blocks:
+        assert difference(blocks.run(wave), expected).snr_db >= LEAST_DB
 
 
 @pytest.mark.parametrize("name", ["fp16", "bf16"])

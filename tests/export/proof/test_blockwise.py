@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +48,8 @@ def test_the_pieces_give_what_the_whole_gives(tracing, tmp_path, changes, frames
     pieces, whole = BlockwiseBackend(graph), OnnxRuntimeBackend(graph, threads=None)
     assert len(pieces._pieces) == 2 * model.config.depth * (3 if model.config.linear_depth else 2) + 1
     stems, expected = pieces.run(mixture), whole.run(mixture)
+    pieces.close()
+    assert list(tmp_path.iterdir()) == [graph]
     assert stems.dtype == np.float32 and np.abs(expected).max() > 0.01
     np.testing.assert_allclose(stems, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
@@ -58,5 +61,8 @@ def test_a_piece_that_fails_is_named(tracing, tmp_path):
     gone = next(tensor for tensor in made.graph.initializer if tensor.name.startswith("layers.0.bands."))
     made.graph.initializer.remove(gone)
     onnx.save(made, tmp_path / "x.onnx")
-    with pytest.raises(EngineError, match=r"^ONNX Runtime failed on layers\.0\.bands\.out \("):
-        BlockwiseBackend(tmp_path / "x.onnx").run(signal_mixture(TINY.stft, TINY.channels, FRAMES.opt))
+    with (
+        closing(BlockwiseBackend(tmp_path / "x.onnx")) as pieces,
+        pytest.raises(EngineError, match=r"^ONNX Runtime failed on layers\.0\.bands\.out \("),
+    ):
+        pieces.run(signal_mixture(TINY.stft, TINY.channels, FRAMES.opt))
