@@ -1,24 +1,24 @@
 # ruff: noqa: N801, N802, N803, N815 - the names are CUDA's
 """A strict double of the CUDA runtime as cuda-python gives it: GPUs whose work is done only when waited for.
 
-Copies and kernels wait on the stream until it or an event behind them is synchronised; until then the host memory they
-write to holds NaN. What CUDA leaves undefined (memory freed or too small, an event never recorded, work still under way
-at the end) is an AssertionError here. Names and parameters are checked against the installed bindings in
-test_doubles.py.
+Copies and kernels wait on their streams until the host waits for them, and streams wait for each other only where they
+are told to (see cuda_order.py); until then the host memory that copies write to holds NaN. What CUDA leaves undefined
+(memory freed or too small, used by two streams at a time, an event never recorded, work still under way at the end) is
+an AssertionError here. Names and parameters are checked against the installed bindings in test_doubles.py.
 """
 
 from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from types import SimpleNamespace
 from weakref import WeakSet
 
 import numpy as np
+from cuda_order import Mark, Order, Use
 
-Work = Callable[[], None]
 Others = Sequence[tuple[str, str]]
 
 
@@ -35,6 +35,7 @@ class cudaError_t(Enum):
 class cudaMemcpyKind(Enum):
     cudaMemcpyHostToDevice = 1
     cudaMemcpyDeviceToHost = 2
+    cudaMemcpyDeviceToDevice = 3
 
 
 class cudaStreamCaptureMode(Enum):
@@ -74,10 +75,11 @@ class CudaDouble:
         self._device: dict[int, np.ndarray] = {}
         self._host: dict[int, ctypes.Array] = {}
         self._handles: list[Handle] = []
-        self._queue: list[tuple[Work, object]] = []  # (work, event it stands for or None)
-        self._recorded: set[Handle] = set()
-        self._capturing: list[Work] | None = None
-        self._graphs: dict[Handle, list[Work]] = {}
+        self._order = Order()
+        self._recorded: dict[Handle, Mark] = {}
+        self._captured: list[Use] | None = None
+        self._captured_on = 0  # stream
+        self._graphs: dict[Handle, list[Use]] = {}
         self._next = 0x1000
         self.calls: list[str] = []  # names, in order
         self.no_capture = False
@@ -98,24 +100,24 @@ class CudaDouble:
         assert floats <= memory.size, f"{floats} floats of device memory that holds {memory.size}"
         return memory[:floats]
 
-    def enqueue(self, stream: int, work: Work) -> None:
+    def enqueue(self, stream: int, use: Use) -> None:
         """What TensorRT does."""
         self._on(stream)
-        self.put(work)
+        self._put(stream, use)
 
-    def put(self, work: Work, event: Handle | None = None) -> None:
-        if self._capturing is not None:
-            self._capturing.append(work)
+    def _put(self, stream: int, use: Use) -> None:
+        if self.is_capturing and int(stream) == self._captured_on:
+            self._captured.append(use)
         else:
-            self._queue.append((work, event))
+            self._order.put(int(stream), use)
 
-    def is_under_way(self, name: str) -> bool:
-        """Whether work by a function of this name waits on the stream."""
-        return any(work.__name__ == name for work, _ in self._queue)
+    def is_under_way(self, name: str = "") -> bool:
+        """Whether work, or that by a function of this name, waits on a stream."""
+        return name in self._order.names() if name else bool(self._order.names())
 
     @property
     def is_capturing(self) -> bool:
-        return self._capturing is not None
+        return self._captured is not None
 
     def _on(self, stream: object) -> None:
         streams = [each for each in self._handles if each.kind == "stream" and int(each) == int(stream)]
@@ -129,16 +131,9 @@ class CudaDouble:
 
     def _drop(self, handle: Handle, kind: str) -> tuple[cudaError_t]:
         assert handle in self._handles and handle.kind == kind, f"{kind} destroyed twice, or never made"
-        assert not self._queue, f"{kind} destroyed while work is under way"
+        assert not self.is_under_way(), f"{kind} destroyed while work is under way"
         self._handles.remove(handle)
         return (OK,)
-
-    def _work(self, until: Handle | None) -> None:
-        while self._queue:
-            work, event = self._queue.pop(0)
-            work()
-            if event is not None and event is until:
-                return
 
     @property
     def gpu(self) -> int:
@@ -174,7 +169,9 @@ class CudaDouble:
 
     def cudaStreamCreateWithFlags(self, flags):
         assert flags == self.cudaStreamNonBlocking
-        return OK, self._handle("stream")
+        stream = self._handle("stream")
+        self._order.add(int(stream))
+        return OK, stream
 
     def cudaStreamDestroy(self, stream):
         assert not self.borrowers, "a stream destroyed before the execution contexts that ran on it"
@@ -190,8 +187,9 @@ class CudaDouble:
 
     def cudaFree(self, devPtr):
         assert devPtr in self._device, "device memory freed twice, or never allocated"
-        assert not self._queue, "device memory freed while work is under way"
+        assert not self.is_under_way(), "device memory freed while work is under way"
         del self._device[devPtr]
+        self._order.forget(devPtr)
         return (OK,)
 
     def cudaMallocHost(self, size):
@@ -201,8 +199,9 @@ class CudaDouble:
 
     def cudaFreeHost(self, ptr):
         assert ptr in self._host, "host memory freed twice, or never allocated"
-        assert not self._queue, "host memory freed while work is under way"
+        assert not self.is_under_way(), "host memory freed while work is under way"
         del self._host[ptr]
+        self._order.forget(ptr)
         return (OK,)
 
     def cudaEventCreateWithFlags(self, flags):
@@ -214,48 +213,62 @@ class CudaDouble:
     def cudaMemcpyAsync(self, dst, src, count, kind, stream):
         self.calls.append("cudaMemcpyAsync")
         self._on(stream)
-        to_device = kind is cudaMemcpyKind.cudaMemcpyHostToDevice
-        device, host = (dst, src) if to_device else (src, dst)
-        assert host in self._host, "a copy from or to memory that is not page-locked"
-        assert count <= ctypes.sizeof(self._host[host]), "a copy beyond its host memory"
-        on_device = self.device_array(device, count // 4)
-        on_host = np.ctypeslib.as_array(self._host[host])[: count // 4]
-        if to_device:
-            self.put(lambda: np.copyto(on_device, on_host))
-        else:
-            on_host[:] = np.nan
-            self.put(lambda: np.copyto(on_host, on_device))
+        target, source = (self._copied(each, count) for each in (dst, src))
+        assert (dst in self._device, src in self._device) == {
+            cudaMemcpyKind.cudaMemcpyHostToDevice: (True, False),
+            cudaMemcpyKind.cudaMemcpyDeviceToHost: (False, True),
+            cudaMemcpyKind.cudaMemcpyDeviceToDevice: (True, True),
+        }[kind], f"{kind.name} between other memory"
+        if dst in self._host:
+            target[:] = np.nan
+        self._put(stream, Use(lambda: np.copyto(target, source), [src], [dst]))
         return (OK,)
+
+    def _copied(self, address: int, count: int) -> np.ndarray:
+        """The memory at one end of a copy."""
+        if address in self._device:
+            return self.device_array(address, count // 4)
+        assert address in self._host, f"{address:#x} is no device memory that is allocated, and not page-locked"
+        assert count <= ctypes.sizeof(self._host[address]), "a copy beyond its host memory"
+        return np.ctypeslib.as_array(self._host[address])[: count // 4]
 
     def cudaEventRecord(self, event, stream):
         assert event in self._handles and event.kind == "event"
         self._on(stream)
-        self._recorded.add(event)
-        self.put(lambda: None, event)
+        assert not self.is_capturing, "an event recorded into a graph"
+        self._recorded[event] = self._order.mark(int(stream))
         return (OK,)
 
     def cudaEventSynchronize(self, event):
-        assert event in self._recorded, "an event waited for that was never recorded"
-        if any(each is event for _, each in self._queue):
-            self._work(until=event)
+        self._order.finish(self._mark(event))
         return (OK,)
+
+    def cudaStreamWaitEvent(self, stream, event, flags):
+        self._on(stream)
+        assert flags == 0 and not self.is_capturing, "a graph that waits for an event"
+        self._order.wait(int(stream), self._mark(event))
+        return (OK,)
+
+    def _mark(self, event: Handle) -> Mark:
+        assert event in self._recorded and event in self._handles, "an event waited for that was never recorded"
+        return self._recorded[event]
 
     def cudaStreamSynchronize(self, stream):
         self._on(stream)
-        if self.is_capturing:
+        if self.is_capturing and int(stream) == self._captured_on:
             return (cudaError_t.cudaErrorStreamCaptureUnsupported,)
-        self._work(until=None)
+        self._order.finish(self._order.mark(int(stream)))
         return (OK,)
 
     def cudaStreamBeginCapture(self, stream, mode):
         assert not self.is_capturing and isinstance(mode, cudaStreamCaptureMode)
         self._on(stream)
-        self._capturing = []
+        self._captured, self._captured_on = [], int(stream)
         return (OK,)
 
     def cudaStreamEndCapture(self, stream):
-        assert self.is_capturing
-        captured, self._capturing = self._capturing, None
+        assert self.is_capturing and int(stream) == self._captured_on
+        captured, self._captured = self._captured, None
         if self.no_capture:
             return cudaError_t.cudaErrorStreamCaptureUnsupported, None
         graph = self._handle("graph")
@@ -280,6 +293,6 @@ class CudaDouble:
         self.calls.append("cudaGraphLaunch")
         assert graphExec in self._handles and graphExec.kind == "graph executable"
         self._on(stream)
-        for work in self._graphs[graphExec]:
-            self.put(work)
+        for use in self._graphs[graphExec]:
+            self._put(stream, use)
         return (OK,)

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 from cuda_double import CudaDouble
+from cuda_order import Use
 
 from runtime.engine.manifest import Manifest
 
@@ -193,7 +194,8 @@ class IExecutionContext:
         if self._config is not None and self._config()._cache is not None:
             assert self._config()._cache() is not None, "the cache is gone"
             self._config()._cache().kernels.add(b"%dx%d" % shape[:2])
-        cuda.enqueue(stream_handle, network)
+        written = [addresses["stems"], memory[0]]
+        cuda.enqueue(stream_handle, Use(network, [addresses["mixture"]], written))
         self._warm = True
         return True
 

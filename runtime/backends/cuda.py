@@ -1,4 +1,4 @@
-"""The parts of CUDA that a plan needs, through cuda-python: memory, copies, a stream, events, graphs."""
+"""The parts of CUDA that a plan needs, through cuda-python: memory, copies, streams, events, graphs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,19 @@ def load_cudart() -> ModuleType:
 
 
 class Cuda:
-    """One non-blocking stream on GPU `index` and the memory used on it. `close` releases everything."""
+    """Streams on GPU `index` and the memory used on them. `close` releases everything.
+
+    `stream` computes; `up` and `down` copy from and to the host meanwhile, as GPUs have engines of their own for that.
+    They run side by side: what one needs of another it must be told to `wait_for`.
+    """
 
     def __init__(self, index: int = 0) -> None:
         self._cudart: Any = load_cudart()
         self._index = index
         self._undo: list[tuple[str, Any]] = []  # (function, argument) to release each resource
+        self._streams: list[Any] = []
         self.use()
-        self.stream = self._take("cudaStreamCreateWithFlags", self._cudart.cudaStreamNonBlocking, "cudaStreamDestroy")
+        self.up, self.stream, self.down = (self._new_stream() for _ in range(3))
 
     def use(self) -> None:
         """Make this GPU the current one of the calling thread: CUDA keeps that for each thread."""
@@ -58,6 +63,12 @@ class Cuda:
                 raise GpuMemoryError(f"{failed}: {FULL}: {MEMORY_REMEDY}")
             raise EngineError(failed)
         return values[0] if len(values) == 1 else values or None
+
+    def _new_stream(self) -> Any:
+        # Non-blocking: it does not wait for CUDA's default stream, which libraries use.
+        stream = self._take("cudaStreamCreateWithFlags", self._cudart.cudaStreamNonBlocking, "cudaStreamDestroy")
+        self._streams.append(stream)
+        return stream
 
     def _take(self, function: str, argument: Any, undo: str) -> Any:
         taken = self.call(function, argument)
@@ -78,23 +89,36 @@ class Cuda:
         return self._take("cudaEventCreateWithFlags", flags, "cudaEventDestroy")
 
     def to_device(self, device: Memory, host: Memory, size: int) -> None:
-        """Copy `size` bytes on the stream."""
+        """Copy `size` bytes on the stream `up`."""
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self.call("cudaMemcpyAsync", device.address, host.address, size, kind, self.stream)
+        self.call("cudaMemcpyAsync", device.address, host.address, size, kind, self.up)
+
+    def within_device(self, target: Memory, source: Memory, size: int) -> None:
+        """Copy `size` bytes on the stream that computes."""
+        kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self.call("cudaMemcpyAsync", target.address, source.address, size, kind, self.stream)
 
     def to_host(self, host: Memory, device: Memory, size: int) -> None:
-        """Copy `size` bytes on the stream."""
+        """Copy `size` bytes on the stream `down`."""
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self.call("cudaMemcpyAsync", host.address, device.address, size, kind, self.stream)
+        self.call("cudaMemcpyAsync", host.address, device.address, size, kind, self.down)
 
-    def record(self, event: Any) -> None:
-        self.call("cudaEventRecord", event, self.stream)
+    def record(self, event: Any, stream: Any) -> None:
+        """The event comes when all that `stream` has been given so far is done."""
+        self.call("cudaEventRecord", event, stream)
+
+    def wait_for(self, event: Any, stream: Any) -> None:
+        """What `stream` is given from here on runs after the event."""
+        self.call("cudaStreamWaitEvent", stream, event, 0)
 
     def wait(self, event: Any) -> None:
+        """Wait here for the event."""
         self.call("cudaEventSynchronize", event)
 
     def synchronize(self) -> None:
-        self.call("cudaStreamSynchronize", self.stream)
+        """Wait here for all streams."""
+        for stream in self._streams:
+            self.call("cudaStreamSynchronize", stream)
 
     def begin_capture(self) -> None:
         self.call(
@@ -102,7 +126,7 @@ class Cuda:
         )
 
     def end_capture(self) -> Any:
-        """The work put on the stream since `begin_capture`, as a graph that can be launched."""
+        """The work put on `stream` since `begin_capture`, as a graph that can be launched."""
         graph = self.call("cudaStreamEndCapture", self.stream)
         try:
             executable = self.call("cudaGraphInstantiate", graph, 0)
@@ -119,10 +143,11 @@ class Cuda:
         self._give_back("cudaGraphExecDestroy", executable)
 
     def close(self) -> None:
-        """Wait for the stream, release everything, then raise the first EngineError that occurred."""
+        """Wait for all streams, release everything, then raise the first EngineError that occurred."""
         undo, self._undo = self._undo, []
         failures = []
-        steps = [("cudaSetDevice", self._index), ("cudaStreamSynchronize", self.stream), *reversed(undo)]
+        waits = [("cudaStreamSynchronize", stream) for stream in self._streams]
+        steps = [("cudaSetDevice", self._index), *waits, *reversed(undo)]
         for function, taken in steps if undo else []:
             try:
                 self.call(function, taken)
@@ -149,7 +174,7 @@ class Memory:
         self.address, self.size = 0, 0
 
     def reserve(self, size: int) -> None:
-        """Hold at least `size` bytes. If it must grow, it waits for the stream, and its content is lost.
+        """Hold at least `size` bytes. If it must grow, it waits for all streams, and its content is lost.
 
         Raises GpuMemoryError if there is no room.
         """
@@ -157,7 +182,7 @@ class Memory:
             return
         address, self.address, self.size = self.address, 0, 0
         if address:
-            self._cuda.synchronize()  # the stream may still use it
+            self._cuda.synchronize()  # a stream may still use it
             self._cuda._give_back(self._give_back, address)
         self.address = int(self._cuda._take(self._take, size, self._give_back))
         self.size = size

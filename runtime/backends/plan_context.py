@@ -126,14 +126,14 @@ class PlanContext:
                 )
 
     def enqueue(self, stream: int) -> None:
-        """Put the network on the stream. Raises EngineError."""
+        """Put the network on `stream`. Raises EngineError."""
         if not self._context.execute_async_v3(stream):
             raise EngineError(f"{self._plan}: failed to run{self.reason()}: try a smaller --batch")
 
     def close(self) -> None:
         """Keep new kernels, then drop everything in the order in which it depends on each other.
 
-        The stream must have been waited for. TensorRT's objects are deleted when the last reference to them is.
+        All streams must have been waited for. TensorRT's objects are deleted when the last reference to them is.
         """
         if self._cache is not None:
             before = self._cache.note

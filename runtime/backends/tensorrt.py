@@ -27,9 +27,10 @@ SLOTS = 2  # pending batches: one on the GPU while the next is prepared or the l
 class TensorRtBackend:
     """One execution context on GPU `index`, with memory for the largest shape so far.
 
-    `submit` only enqueues work: copies and GPU work run while the caller prepares the next batch. Full TensorRT replays
-    a CUDA graph from the second batch in a row of one shape on; TensorRT-RTX manages graphs itself. `notes` says which
-    features are not available. Threads may take turns with it, but not use it at the same time.
+    `submit` only enqueues work: copies and GPU work run while the caller prepares the next batch. The copies of one
+    batch from and to the host run beside the network of the other. Full TensorRT replays a CUDA graph from the second
+    batch in a row of one shape on; TensorRT-RTX manages graphs itself. `notes` says which features are not available.
+    Threads may take turns with it, but not use it at the same time.
     """
 
     depth = SLOTS
@@ -83,15 +84,38 @@ class TensorRtBackend:
                     f"{self._cuda.free_memory() / 1e9:.2f} GB that are free: {MEMORY_REMEDY}"
                 ) from error
             slot.mixture.floats(mixture.size)[:] = mixture.reshape(-1)
-            self._cuda.to_device(self._mixture, slot.mixture, taken)
-            self._execute(self._context, is_new)
+            self._enqueue(self._context, slot, taken, given, is_new)
             self._shape = shape
-            self._cuda.to_host(slot.stems, self._stems, given)
-            self._cuda.record(slot.done)
         except BaseException:
-            self._free.append(slot)
+            self._take_back(slot)
             raise
         return _Submitted(self, slot, out)
+
+    def _enqueue(self, context: PlanContext, slot: _Slot, taken: int, given: int, is_new: bool) -> None:
+        """The copy up, the network and the copy down, each on its stream. Nothing of the slot is under way before.
+
+        The network has one input and one output for all slots, to and from which copies on the GPU go: in microseconds,
+        a few megabytes at terabytes a second. So one CUDA graph serves all slots, also the one that TensorRT-RTX makes
+        by itself. With the addresses of the slots, each would need a graph of its own, and TensorRT-RTX be told them
+        again for every batch.
+        """
+        cuda = self._cuda
+        cuda.to_device(slot.taken, slot.mixture, taken)
+        cuda.record(slot.is_up, cuda.up)
+        cuda.wait_for(slot.is_up, cuda.stream)
+        cuda.within_device(self._mixture, slot.taken, taken)
+        self._execute(context, is_new)
+        cuda.within_device(slot.given, self._stems, given)
+        cuda.record(slot.is_computed, cuda.stream)
+        cuda.wait_for(slot.is_computed, cuda.down)
+        cuda.to_host(slot.stems, slot.given, given)
+        cuda.record(slot.is_down, cuda.down)
+
+    def _take_back(self, slot: _Slot) -> None:
+        """A slot whose batch has failed. Its memory may be used again once nothing is under way."""
+        self._free.append(slot)
+        with suppress(EngineError):  # the first error is the useful one
+            self._cuda.synchronize()
 
     def _take_shape(self, context: PlanContext, shape: tuple[int, ...], out: tuple[int, ...]) -> None:
         """Prepare for another shape: wait for pending work, release the graph of the old shape, and take memory."""
@@ -133,6 +157,7 @@ class TensorRtBackend:
             self.notes.append(f"no CUDA graph: {failure}")
             self._captures = False
             context.forget_errors()
+            self._cuda.synchronize()
             return None
         return graph
 
@@ -141,10 +166,12 @@ class TensorRtBackend:
             raise EngineError(f"{self._plan}: was closed before the result was taken")
         try:
             self._cuda.use()
-            self._cuda.wait(slot.done)
+            self._cuda.wait(slot.is_down)
             stems: Float = slot.stems.floats(math.prod(shape)).reshape(shape).copy()
-        finally:
-            self._free.append(slot)
+        except BaseException:
+            self._take_back(slot)
+            raise
+        self._free.append(slot)
         return stems
 
     def run(self, mixture: Float) -> Float:
@@ -176,15 +203,19 @@ class TensorRtBackend:
 
 
 class _Slot:
-    """Page-locked memory of one pending batch, and the event that marks its end."""
+    """Memory of one pending batch, page-locked and on the GPU, and the events that mark its way.
+
+    `is_down` comes after all else that uses the memory, so that who has waited for it may fill the slot again.
+    """
 
     def __init__(self, cuda: Cuda) -> None:
         self.mixture, self.stems = Memory(cuda, pinned=True), Memory(cuda, pinned=True)
-        self.done = cuda.event()
+        self.taken, self.given = Memory(cuda), Memory(cuda)
+        self.is_up, self.is_computed, self.is_down = (cuda.event() for _ in range(3))
 
     def reserve(self, taken: int, given: int) -> None:
-        self.mixture.reserve(taken)
-        self.stems.reserve(given)
+        for each, size in ((self.mixture, taken), (self.taken, taken), (self.given, given), (self.stems, given)):
+            each.reserve(size)
 
 
 class _Submitted:

@@ -104,9 +104,9 @@ def test_two_chunks_are_under_way_at_a_time(setup):
 def test_nothing_waits_before_a_result_is_asked_for(setup):
     with setup.open() as backend:
         pending = backend.submit(setup.mixture())
-        assert setup.cuda._queue
+        assert setup.cuda.is_under_way()
         pending.result()
-        assert not setup.cuda._queue
+        assert not setup.cuda.is_under_way()
 
 
 def test_full_tensorrt_replays_a_graph_and_rtx_keeps_its_own(setup):
