@@ -111,9 +111,13 @@ class CudaDouble:
         else:
             self._order.put(int(stream), use)
 
-    def is_under_way(self, name: str = "") -> bool:
-        """Whether work, or that by a function of this name, waits on a stream."""
-        return name in self._order.names() if name else bool(self._order.names())
+    def is_under_way(self) -> bool:
+        """Whether any work waits on a stream."""
+        return bool(self._order.names())
+
+    def count_under_way(self, name: str) -> int:
+        """How much work by a function of this name waits on streams."""
+        return self._order.names().count(name)
 
     @property
     def is_capturing(self) -> bool:

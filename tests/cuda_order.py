@@ -77,9 +77,9 @@ class Order:
         self._run(mark)
         _merge(self._host, mark.clock)
 
-    def names(self) -> set[str]:
+    def names(self) -> list[str]:
         """Of the functions that have not run."""
-        return {work.__name__ for queue in self._queues.values() for _, work in queue}
+        return [work.__name__ for queue in self._queues.values() for _, work in queue]
 
     def forget(self, address: int) -> None:
         """The memory is freed."""

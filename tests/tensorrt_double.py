@@ -136,7 +136,7 @@ class IExecutionContext:
 
     def set_input_shape(self, name, shape):
         assert name == "mixture" and isinstance(shape, tuple)
-        assert not self._engine._cuda.is_under_way("network"), "a shape set while the context is at work on another"
+        assert not self._engine._cuda.count_under_way("network"), "a shape set while the context is at work on another"
         least, _, most = self._engine.get_tensor_profile_shape(name, 0)
         if len(shape) != len(least) or not all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True)):
             self._engine._log("shape out of the profile's range")

@@ -70,44 +70,44 @@ def mamba_ssm(precision: str) -> Contender:
     return _torch("with mamba-ssm's kernels", precision, needs.mamba_ssm, kinds="mamba", scan="kernel")
 
 
-def graph(precision: str, scan: str) -> Step:
-    return Step(f"{precision} {scan} graph", "on_gpu.making:make_graph", {"precision": precision, "scan": scan})
+def graph(precision: str, scan: str, io: str) -> Step:
+    options = {"precision": precision, "scan": scan, "io": io}
+    return Step(f"{precision} {scan} {io} graph", "on_gpu.making:make_graph", options)
 
 
-def plan(flavour: str, precision: str, scan: str = "chunked") -> Contender:
-    options = {"precision": precision, "scan": scan, "flavour": flavour}
-    built = Step(f"{precision} {scan} plan of {flavour}", "on_gpu.making:make_plan", options)
-    steps = (built,) if scan == "plugin" else (graph(precision, scan), built)
+def plan(flavour: str, precision: str, scan: str = "chunked", io: str = "wave") -> Contender:
+    options = {"precision": precision, "scan": scan, "io": io, "flavour": flavour}
+    built = Step(f"{precision} {scan} {io} plan of {flavour}", "on_gpu.making:make_plan", options)
+    steps = (built,) if scan == "plugin" else (graph(precision, scan, io), built)
     more = (needs.fused_kernel,) if scan == "plugin" else ()
     kinds = "mamba" if scan == "plugin" else ""
     what = {"tensorrt": "TensorRT plan", "tensorrt-rtx": "TensorRT-RTX plan"}[flavour]
-    name = f"{what}{', fused scan' if scan == 'plugin' else ''}, {precision}"
+    name = f"{what}{', fused scan' if scan == 'plugin' else ''}, {io}, {precision}"
     all_needs = (needs.gpu, needs.export, needs.plans(flavour), *more)
     return Contender(name, "network", PLAN, options, all_needs, steps, 240.0, kinds)
 
 
-def onnx_runtime(name: str, device: str, precision: str, *more: Need, **options: Any) -> Contender:
-    options = {"precision": precision, "device": device, **options}
-    steps = (graph(precision, "chunked"),)
+def onnx_runtime(name: str, device: str, precision: str, io: str, *more: Need, **options: Any) -> Contender:
+    options = {"precision": precision, "io": io, "device": device, **options}
+    steps = (graph(precision, "chunked", io),)
     needed = (needs.gpu, needs.export, *more)
-    return Contender(f"ONNX Runtime, {name}, {precision}", "network", ENGINE, options, needed, steps, 300.0)
+    return Contender(f"ONNX Runtime, {name}, {io}, {precision}", "network", ENGINE, options, needed, steps, 300.0)
 
 
-def ort_cuda(precision: str) -> Contender:
-    return onnx_runtime(
-        "CUDA", "cuda", precision, needs.provider("CUDAExecutionProvider", "pip install '.[cuda]' in a clone")
-    )
+def ort_cuda(precision: str, io: str = "wave") -> Contender:
+    need = needs.provider("CUDAExecutionProvider", "pip install '.[cuda]' in a clone")
+    return onnx_runtime("CUDA", "cuda", precision, io, need)
 
 
 def ort_tensorrt(precision: str) -> Contender:
     remedy = "pip install '.[cuda]' 'tensorrt-cu13>=10.13,<11' in a clone"
     need = needs.provider("TensorrtExecutionProvider", remedy)
-    return onnx_runtime("TensorRT", "tensorrt", precision, need, plugin=False)
+    return onnx_runtime("TensorRT", "tensorrt", precision, "wave", need, plugin=False)
 
 
 def ort_rtx(precision: str) -> Contender:
     need = needs.module(RTX_PLUGIN, "pip install '.[run,onnxruntime-tensorrt-rtx]' in a clone")
-    return onnx_runtime("TensorRT-RTX", "tensorrt", precision, need, plugin=True)
+    return onnx_runtime("TensorRT-RTX", "tensorrt", precision, "wave", need, plugin=True)
 
 
 def scan(form: str, precision: str) -> Contender:
@@ -130,7 +130,11 @@ def scan(form: str, precision: str) -> Contender:
 
 
 def contenders(device: str = "cuda") -> list[Contender]:
-    """The most valuable first, as the time on a GPU may be short; `device` "cpu" is a rehearsal."""
+    """The most valuable first, as the time on a GPU may be short; `device` "cpu" is a rehearsal.
+
+    Engines take and give waveforms, as users get them; those of spectrograms, which show what the STFT inside costs,
+    come where time is left.
+    """
     if device == "cpu":
         return _rehearsal()
     first = [eager("fp32"), scan("chunked", "fp16"), scan("ptx", "fp16"), eager("fp16"), fused("fp16")]
@@ -158,7 +162,15 @@ def contenders(device: str = "cuda") -> list[Contender]:
         mamba_ssm("bf16"),
     ]
     scans = [scan(form, "bf16") for form in ("ptx", "fused", "chunked", "kernel")]
-    return [*first, *half, *single, *brain, ort_rtx("fp32"), ort_tensorrt("fp32"), *scans, scan("chunked", "fp32")]
+    others = [ort_rtx("fp32"), ort_tensorrt("fp32"), *scans, scan("chunked", "fp32")]
+    spectra = [
+        *(plan(flavour, "fp16", io="spectrum") for flavour in ("tensorrt", "tensorrt-rtx")),
+        plan("tensorrt", "fp16", "plugin", "spectrum"),
+        ort_cuda("fp16", "spectrum"),
+        *(plan(flavour, "fp32", io="spectrum") for flavour in ("tensorrt", "tensorrt-rtx")),
+        ort_cuda("fp32", "spectrum"),
+    ]
+    return [*first, *half, *single, *brain, *others, *spectra]
 
 
 def _rehearsal() -> list[Contender]:
@@ -169,6 +181,8 @@ def _rehearsal() -> list[Contender]:
     ]
     options = {"form": "chunked", "precision": "fp32"}
     forms.append(Contender("scan: PyTorch, chunked, fp32", "scan", "on_gpu.scans:measure", options, (), kinds="mamba"))
-    options = {"precision": "fp32", "device": "cpu"}
-    steps = (graph("fp32", "chunked"),)
-    return [*forms, Contender("ONNX Runtime, fp32", "network", ENGINE, options, (needs.export,), steps)]
+    for io in ("wave", "spectrum"):
+        options = {"precision": "fp32", "io": io, "device": "cpu"}
+        steps = (graph("fp32", "chunked", io),)
+        forms.append(Contender(f"ONNX Runtime, {io}, fp32", "network", ENGINE, options, (needs.export,), steps))
+    return forms

@@ -14,8 +14,8 @@ from runtime.engine.reading import read_manifest
 from runtime.errors import EngineError
 
 
-def name_of(work: Work, precision: str, scan: str, flavour: str = "onnx") -> Path:
-    return Path(work.folder) / f"{flavour}-{precision}-{scan}" / "network"
+def name_of(work: Work, precision: str, scan: str, io: str, flavour: str = "onnx") -> Path:
+    return Path(work.folder) / f"{flavour}-{precision}-{scan}-{io}" / "network"
 
 
 class EngineSession:
@@ -66,9 +66,9 @@ def free_memory() -> int | None:
     return int(free) if error == cudart.cudaError_t.cudaSuccess else None
 
 
-def onnx(work: Work, precision: str, device: str, plugin: bool = True) -> EngineSession:
+def onnx(work: Work, precision: str, io: str, device: str, plugin: bool = True) -> EngineSession:
     """An ONNX file in ONNX Runtime; with the device "tensorrt" in NVIDIA's `plugin` or in ONNX Runtime's own."""
-    engine = name_of(work, precision, "chunked").with_suffix(".onnx")
+    engine = name_of(work, precision, "chunked", io).with_suffix(".onnx")
     manifest = read_manifest(engine, to_open=True)
     with _chosen(plugin):
         return EngineSession(lambda: open_backend(engine, manifest, None, device), on_gpu=device != "cpu")
@@ -84,7 +84,7 @@ def _chosen(plugin: bool) -> Iterator[None]:
         yield
 
 
-def plan(work: Work, precision: str, scan: str, flavour: str) -> EngineSession:
-    file = name_of(work, precision, scan, flavour).with_suffix(".plan")
+def plan(work: Work, precision: str, scan: str, io: str, flavour: str) -> EngineSession:
+    file = name_of(work, precision, scan, io, flavour).with_suffix(".plan")
     manifest = read_manifest(file, to_open=True)
     return EngineSession(lambda: open_backend(file, manifest, None, "cuda"), on_gpu=True)

@@ -38,13 +38,13 @@ def uncompared() -> Iterator[None]:
         yield
 
 
-def make_graph(work: Work, emit: Callable[..., None], precision: str, scan: str) -> None:
+def make_graph(work: Work, emit: Callable[..., None], precision: str, scan: str, io: str) -> None:
     """Write NAME.onnx and NAME.json."""
-    done = _exported(work, name_of(work, precision, scan), precision, scan)
+    done = _exported(work, name_of(work, precision, scan, io), precision, scan, io)
     emit(bytes=done.engine.stat().st_size)
 
 
-def make_plan(work: Work, emit: Callable[..., None], precision: str, scan: str, flavour: str) -> None:
+def make_plan(work: Work, emit: Callable[..., None], precision: str, scan: str, io: str, flavour: str) -> None:
     """Write NAME.plan into a folder of its own, with the graph that it is built from, for the GPU of this machine.
 
     The graph is made before, by `make_graph`, but with the scan "plugin", of which there is none without its plan.
@@ -57,18 +57,18 @@ def make_plan(work: Work, emit: Callable[..., None], precision: str, scan: str, 
         build = plan_build(asked, precision, scan)
     except ExportError as error:
         raise CannotRun(str(error)) from error
-    name = name_of(work, precision, scan, flavour)
+    name = name_of(work, precision, scan, io, flavour)
     if scan == "plugin":
-        done = _exported(work, name, precision, scan, build)
+        done = _exported(work, name, precision, scan, io, build)
     else:
-        shutil.copytree(name_of(work, precision, scan).parent, name.parent)
+        shutil.copytree(name_of(work, precision, scan, io).parent, name.parent)
         with uncompared():
             done = rebuild_engine(name, asked)
     assert done.plan is not None  # noqa: S101 - it was asked for
     emit(bytes=done.plan.stat().st_size)
 
 
-def _exported(work: Work, name: Path, precision: str, scan: str, build: Build | None = None) -> Exported:
+def _exported(work: Work, name: Path, precision: str, scan: str, io: str, build: Build | None = None) -> Exported:
     name.parent.mkdir(parents=True)
     weights = name.with_name("weights.safetensors")
     save_checkpoint(work.network(), weights)
@@ -82,5 +82,6 @@ def _exported(work: Work, name: Path, precision: str, scan: str, build: Build | 
             precision=precision,
             scan=scan,
             target="gpu",
+            io=io,
             build=build,
         )

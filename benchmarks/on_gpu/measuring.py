@@ -38,9 +38,9 @@ class Session(Protocol):
     def run(self, mixture: Float) -> Float: ...
 
 
-def measure(session: Session, work: Work, precision: str, emit: Emit) -> None:
+def measure(session: Session, work: Work, precision: str, emit: Emit, io: str = "spectrum") -> None:
     """Emits the first result, then one point for each batch size; a batch that does not fit into memory ends it."""
-    mixtures, stems = work.mixtures, work.stems
+    mixtures, stems = work.mixtures(io), work.stems(io)
     for batch in work.batches:
         mixture = np.array(mixtures[:batch])  # in memory, not in the file
         expected = None if stems is None else stems[:batch]

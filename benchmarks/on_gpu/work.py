@@ -51,16 +51,18 @@ class Work:
         stft = self.config.stft
         return (self.frames - 1) * stft.hop_length / stft.sample_rate
 
-    @property
-    def mixtures(self) -> Float:
-        """[b, t, f, c, 2], as many chunks as the largest batch."""
-        return np.load(Path(self.folder) / "mixtures.npy", mmap_mode="r")
+    def mixtures(self, io: str = "spectrum") -> Float:
+        """[b, t, f, c, 2], or [b, c, samples] for `io` "wave"; as many chunks as the largest batch."""
+        return np.load(self.file("mixtures", io), mmap_mode="r")
 
-    @property
-    def stems(self) -> Float | None:
-        """PyTorch's, float32 [b, s, t, f, c, 2]; None: it could not compute them."""
-        path = Path(self.folder) / "stems.npy"
+    def stems(self, io: str = "spectrum") -> Float | None:
+        """PyTorch's, float32 [b, s, t, f, c, 2] or [b, s, c, samples]; None: it could not compute them."""
+        path = self.file("stems", io)
         return np.load(path, mmap_mode="r") if path.exists() else None
+
+    def file(self, what: str, io: str) -> Path:
+        """Of the `what` "mixtures" or "stems"."""
+        return Path(self.folder) / f"{what}-{io}.npy"
 
     def network(self) -> BandSplitSeparator:
         """On the CPU, with weights from a seed."""
@@ -74,34 +76,40 @@ class Work:
 
 def prepare(work: Work, emit: Callable[..., None]) -> None:
     """Write the inputs."""
-    folder = Path(work.folder)
-    (folder / "stems.npy").unlink(missing_ok=True)  # of other inputs
-    np.save(folder / "mixtures.npy", music(work))
+    import torch
+
+    from bsmamba2.networks.stft import spectrogram
+
+    waves = music(work)
+    spectra = spectrogram(torch.from_numpy(waves), work.config.stft).contiguous().numpy()
+    for io, mixtures in (("spectrum", spectra), ("wave", waves)):
+        work.file("stems", io).unlink(missing_ok=True)  # of other inputs
+        np.save(work.file("mixtures", io), mixtures)
     emit(parameters=sum(parameter.numel() for parameter in work.network().parameters()))
 
 
 def music(work: Work) -> Float:
-    """Different chunks [b, t, f, c, 2]: the spectrogram of a synthetic song each."""
-    import torch
-
-    from bsmamba2.networks.stft import spectrogram
+    """Different chunks [b, c, samples]: a synthetic song each."""
     from bsmamba2.synthesis import make_song
 
     stft = work.config.stft
     samples = (work.frames - 1) * stft.hop_length
     songs = [make_song(samples / stft.sample_rate, stft.sample_rate, seed) for seed in range(1, max(work.batches) + 1)]
-    waves = np.stack([song.mixture[: work.config.channels, :samples] for song in songs])
-    return spectrogram(torch.from_numpy(waves), stft).contiguous().numpy()
+    return np.stack([song.mixture[: work.config.channels, :samples] for song in songs])
 
 
 def reference(work: Work, emit: Callable[..., None]) -> None:
     """Write PyTorch's stems in float32, without TF32, each chunk by itself."""
+    import torch
+
+    from bsmamba2.networks.stft import inverse
     from on_gpu.torch_forms import TorchSession
 
     session = TorchSession(work, "fp32", lean=True)
-    mixtures = work.mixtures
+    mixtures = work.mixtures()
     stems = np.concatenate([session.run(np.array(mixtures[i : i + 1])) for i in range(len(mixtures))])
-    np.save(Path(work.folder) / "stems.npy", stems)
+    np.save(work.file("stems", "spectrum"), stems)
+    np.save(work.file("stems", "wave"), inverse(torch.from_numpy(stems), work.config.stft).numpy())
     emit(executor=session.executor)
 
 

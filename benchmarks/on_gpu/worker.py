@@ -38,7 +38,8 @@ def main() -> None:
             emit(stage="opening")
             session = call(work, **asked["options"])
             emit(open_seconds=time.perf_counter() - start, executor=session.executor, notes=session.notes)
-            measure(session, work, asked["options"]["precision"], emit)
+            options = asked["options"]
+            measure(session, work, options["precision"], emit, options.get("io", "spectrum"))
         else:
             call(work, emit, **asked["options"])
     except CannotRun as reason:

@@ -44,8 +44,11 @@ def run(tmp_path, monkeypatch):
 
     def prepare(self):
         mixtures = np.random.default_rng(0).standard_normal((2, 5, 4, 2, 2)).astype(np.float32)
-        np.save(tmp_path / "work" / "mixtures.npy", mixtures)
-        np.save(tmp_path / "work" / "stems.npy", np.float32(HALF) * mixtures[:, None])
+        np.save(work.file("mixtures", "spectrum"), mixtures)
+        np.save(work.file("stems", "spectrum"), np.float32(HALF) * mixtures[:, None])
+        waves = mixtures[:, 0, :, :, 0]
+        np.save(work.file("mixtures", "wave"), waves)
+        np.save(work.file("stems", "wave"), np.float32(HALF) * waves[:, None])
         self.results.parts = parts
 
     monkeypatch.setattr(gpu.Run, "_machine", lambda self: H100)
@@ -152,13 +155,32 @@ def test_every_contender_has_its_own_name_and_file():
         assert len(names) == len(set(names))
 
 
+def test_engines_of_waveforms_come_before_those_of_spectrograms():
+    """As users get them; those of both plans and of the CUDA provider are there in both."""
+    of = {io: [i for i, each in enumerate(contenders()) if each.options.get("io") == io] for io in ("wave", "spectrum")}
+    assert max(of["wave"]) < min(of["spectrum"])
+    names = [each.name for each in contenders()]
+    for name in ("TensorRT plan", "TensorRT-RTX plan", "ONNX Runtime, CUDA"):
+        for precision in ("fp16", "fp32"):
+            wave, spectrum = (names.index(f"{name}, {io}, {precision}") for io in ("wave", "spectrum"))
+            assert wave < spectrum
+
+
+def test_each_is_compared_in_its_own_form(run):
+    results = run(fake("a plan", "Right", io="wave"), fake("PyTorch", "Right"))
+    assert [state(each) for each in results.contenders] == ["done", "done"]
+    assert [each["notes"] for each in results.contenders] == [["3 axes"], ["5 axes"]]
+
+
 def test_what_is_missing_is_named():
     why = {each.name: each.why_not(Machine(), "mamba2") for each in contenders()}
     assert all("there is no NVIDIA driver" in each for each in why.values())
     why = {each.name: each.why_not(H100, "mamba2") for each in contenders()}
     assert why["PyTorch eager, fp32"] == why["PyTorch compiled, bf16"] == why["scan: PyTorch, chunked, fp16"] == ""
-    assert why["TensorRT plan, fp16"].startswith("onnx, onnx_ir, ") and "tensorrt is not" in why["TensorRT plan, fp16"]
-    assert "no CUDAExecutionProvider" in why["ONNX Runtime, CUDA, fp16"]
+    for io in ("wave", "spectrum"):
+        plans = why[f"TensorRT plan, {io}, fp16"]
+        assert plans.startswith("onnx, onnx_ir, ") and "tensorrt is not" in plans
+        assert "no CUDAExecutionProvider" in why[f"ONNX Runtime, CUDA, {io}, fp16"]
     assert why["scan: mamba-ssm, fp16"].startswith("mamba_ssm and causal_conv1d not installed: pip install")
     why = {each.name: each.why_not(T4, "mamba2") for each in contenders()}
     assert why["PyTorch eager, bf16"] == "Tesla T4 has compute capability 7.5: bfloat16 needs 8.0"

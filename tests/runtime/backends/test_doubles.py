@@ -69,16 +69,23 @@ TO_DEVICE = cuda_double.cudaMemcpyKind.cudaMemcpyHostToDevice
                 gpu.cudaFree(device),
                 gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, stream),
             ],
-            "is not allocated",
+            "no device memory that is allocated",
         ),
-        (lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(device, host, 20, TO_DEVICE, stream), "beyond its host"),
+        (
+            lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(gpu.cudaMalloc(32)[1], host, 20, TO_DEVICE, stream),
+            "beyond its host",
+        ),
+        (lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(host, device, 16, TO_DEVICE, stream), "other memory"),
         (
             lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(
                 device, gpu.cudaMallocHost(32)[1], 32, TO_DEVICE, stream
             ),
             "8 floats of device memory that holds 4",
         ),
-        (lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(device, 5, 16, TO_DEVICE, stream), "not page-locked"),
+        (
+            lambda gpu, stream, device, host: gpu.cudaMemcpyAsync(device, 5, 16, TO_DEVICE, stream),
+            "and not page-locked",
+        ),
         (
             lambda gpu, stream, device, host: [
                 gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, stream),
@@ -95,3 +102,45 @@ TO_DEVICE = cuda_double.cudaMemcpyKind.cudaMemcpyHostToDevice
 def test_misuse_of_memory_is_caught(misuse, message):
     with pytest.raises(AssertionError, match=message):
         misuse(*opened())
+
+
+def two_streams():
+    gpu, first, device, host = opened()
+    return gpu, first, gpu.cudaStreamCreateWithFlags(1)[1], gpu.cudaEventCreateWithFlags(3)[1], device, host
+
+
+def test_memory_used_on_two_streams_needs_a_wait_between_them():
+    gpu, first, second, event, device, host = two_streams()
+    gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, first)
+    with pytest.raises(AssertionError, match="used on stream .* without a wait for stream"):
+        gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, second)
+    gpu.cudaEventRecord(event, first)
+    gpu.cudaStreamWaitEvent(second, event, 0)
+    gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, second)
+    with pytest.raises(AssertionError, match="without a wait"):  # the first does not wait for the second
+        gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, first)
+    gpu.cudaStreamSynchronize(second)  # the host does, and what it does next comes after that
+    gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, first)
+    gpu.cudaStreamSynchronize(first)
+
+
+def test_memory_that_is_read_must_not_be_overwritten_meanwhile_but_may_be_read():
+    gpu, first, second, _, device, host = two_streams()
+    other = gpu.cudaMallocHost(16)[1]
+    to_host = cuda_double.cudaMemcpyKind.cudaMemcpyDeviceToHost
+    gpu.cudaMemcpyAsync(host, device, 16, to_host, first)
+    gpu.cudaMemcpyAsync(other, device, 16, to_host, second)
+    with pytest.raises(AssertionError, match="without a wait"):
+        gpu.cudaMemcpyAsync(device, other, 16, TO_DEVICE, second)
+
+
+def test_an_event_is_waited_for_as_it_was_recorded_when_the_wait_was_given():
+    gpu, first, second, event, device, host = two_streams()
+    with pytest.raises(AssertionError, match="never recorded"):
+        gpu.cudaStreamWaitEvent(second, event, 0)
+    gpu.cudaEventRecord(event, first)
+    gpu.cudaStreamWaitEvent(second, event, 0)
+    gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, first)
+    gpu.cudaEventRecord(event, first)  # again, too late for the wait
+    with pytest.raises(AssertionError, match="without a wait"):
+        gpu.cudaMemcpyAsync(device, host, 16, TO_DEVICE, second)
