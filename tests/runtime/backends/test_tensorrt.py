@@ -49,7 +49,8 @@ def test_memory_is_that_of_the_largest_shape_so_far(setup):
             mixture = setup.mixture(batch)
             np.testing.assert_array_equal(backend.run(mixture), 0.5 * mixture[:, None])
             taken.append(sizes(setup.cuda))
-        small, large = [2 * item, 2 * item, 2 * 4096], [5 * item, 5 * item, 5 * 4096]
+        # The network's input and output, those of the slot, and intermediate results.
+        small, large = ([*4 * [batch * item], batch * 4096] for batch in (2, 5))
         assert taken == [small, small, small, large, large]
         assert len(setup.cuda._host) == 2 * 1  # one batch at a time needs one slot
         first, second = backend.submit(setup.mixture(2)), backend.submit(setup.mixture(2))
@@ -71,7 +72,7 @@ def test_a_slot_grows_while_the_other_one_is_on_its_way(setup):
 
 
 def test_full_memory_is_one_line_and_a_smaller_batch_still_runs(setup):
-    setup.cuda._memory = 3 * 4 * setup.mixture().size
+    setup.cuda._memory = 5 * 4 * setup.mixture().size
     with setup.open() as backend:
         backend.run(setup.mixture(1))
         with pytest.raises(EngineError) as raised:
