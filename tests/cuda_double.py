@@ -88,11 +88,8 @@ class CudaDouble:
     # what tests ask it
 
     def leaks(self) -> list[str]:
-        return (
-            [f"device {a:#x}" for a in self._device]
-            + [f"host {a:#x}" for a in self._host]
-            + [handle.kind for handle in self._handles]
-        )
+        memory = [f"device {a:#x}" for a in self._device] + [f"host {a:#x}" for a in self._host]
+        return memory + [handle.kind for handle in self._handles]
 
     def device_array(self, address: int, floats: int) -> np.ndarray:
         assert address in self._device, f"device memory {address:#x} is not allocated"

@@ -9,7 +9,7 @@ COLUMNS = (
     "% of limit",
 )
 SCAN_COLUMNS = ("along", "sequences", "ms", "min to max", "error", "reversed", "TFLOP/s", "GB/s", "% of limit")
-NAME = 40  # characters
+NAME = 42  # characters
 
 
 def number(value: float | None, digits: int = 3) -> str:

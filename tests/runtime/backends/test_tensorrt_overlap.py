@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cuda_order import Use
 from plan_double import make
 
 from runtime import EngineError
@@ -113,11 +114,20 @@ def test_after_an_error_nothing_is_under_way_and_the_other_batch_is_right(setup,
 def test_a_graph_that_cannot_be_captured_leaves_nothing_under_way(tmp_path, monkeypatch):
     setup = make("tensorrt", tmp_path, monkeypatch)
     setup.cuda.no_capture = True
+    with setup.open() as backend:
+        mixtures = [setup.mixture(seed=seed) for seed in range(2)]
+        pending = [backend.submit(each) for each in mixtures]
+        assert backend.notes and setup.cuda.count_under_way("network") == 1  # of what was given before, none
+        assert are_equal([each.result() for each in pending], [0.5 * each[:, None] for each in mixtures])
     assert are_equal(*run_two_at_a_time(setup))
     assert setup.cuda.leaks() == []
 
 
 def test_closing_waits_for_all_streams(setup):
+    cuda = Cuda()
+    for stream in (cuda.up, cuda.stream, cuda.down):
+        setup.cuda.enqueue(int(stream), Use(lambda: None))
+    cuda.close()
     backend = setup.open()
     for seed in range(2):
         backend.submit(setup.mixture(seed=seed))
