@@ -49,6 +49,15 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class Lending(Protocol):
+    """A backend that lends the memory from which it takes a batch, so that nothing needs to be copied there."""
+
+    def lend(self, shape: tuple[int, ...]) -> Float:
+        """Where the next batch may be put, if it has `shape`; `submit` recognizes it. Raises EngineError."""
+        ...
+
+
+@runtime_checkable
 class Probing(Protocol):
     """A backend that can return its engine's intermediate results."""
 

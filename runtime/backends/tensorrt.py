@@ -59,16 +59,19 @@ class TensorRtBackend:
                 self.close()
             raise
 
+    def lend(self, shape: tuple[int, ...]) -> Float:
+        """Page-locked memory of the slot that the next `submit` takes."""
+        self._require_slot()
+        slot = self._free[-1]
+        slot.mixture.reserve(FLOAT * math.prod(shape))
+        return slot.mixture.floats(math.prod(shape)).reshape(shape)
+
     def submit(self, mixture: Float) -> _Submitted:
         """Enqueue `mixture`; `result()` of the returned object waits for its stems. Raises EngineError."""
-        if self._context is None:
-            raise EngineError(f"{self._plan}: is closed: open it again")
+        context = self._require_slot()
         batch, frames = size_of(mixture, self._manifest, self._plan.name)
-        if not self._free:
-            raise EngineError(f"{SLOTS} batches are pending: take a result before submitting another")
-        self._cuda.use()
         slot = self._free.pop()
-        self._context.forget_errors()
+        context.forget_errors()
         try:
             shape = mixture.shape
             out = self._manifest.output_shape(batch, frames)
@@ -76,20 +79,30 @@ class TensorRtBackend:
             is_new = shape != self._shape
             try:
                 if is_new:
-                    self._take_shape(self._context, shape, out)
+                    self._take_shape(context, shape, out)
                 slot.reserve(taken, given)
             except GpuMemoryError as error:
                 raise EngineError(
                     f"{self._plan}: {FULL}: a batch of {batch} with {frames} frames does not fit into the "
                     f"{self._cuda.free_memory() / 1e9:.2f} GB that are free: {MEMORY_REMEDY}"
                 ) from error
-            slot.mixture.floats(mixture.size)[:] = mixture.reshape(-1)
-            self._enqueue(self._context, slot, taken, given, is_new)
+            if mixture.ctypes.data != slot.mixture.address:  # it is not in the memory that was lent
+                slot.mixture.floats(mixture.size)[:] = mixture.reshape(-1)
+            self._enqueue(context, slot, taken, given, is_new)
             self._shape = shape
         except BaseException:
             self._take_back(slot)
             raise
         return _Submitted(self, slot, out)
+
+    def _require_slot(self) -> PlanContext:
+        """The context, where a batch may be submitted."""
+        if self._context is None:
+            raise EngineError(f"{self._plan}: is closed: open it again")
+        if not self._free:
+            raise EngineError(f"{SLOTS} batches are pending: take a result before submitting another")
+        self._cuda.use()
+        return self._context
 
     def _enqueue(self, context: PlanContext, slot: _Slot, taken: int, given: int, is_new: bool) -> None:
         """The copy up, the network and the copy down, each on its stream. Nothing of the slot is under way before.

@@ -74,8 +74,8 @@ class Stft:
     def frames(self, samples: int) -> int:
         return 1 + samples // self.hop_length
 
-    def forward(self, wave: Float) -> Float:
-        """[..., c, samples] -> [..., t, f, c, 2] with t = 1 + samples // hop_length.
+    def forward(self, wave: Float, out: Float | None = None) -> Float:
+        """[..., c, samples] -> [..., t, f, c, 2] with t = 1 + samples // hop_length, in `out` if given (contiguous).
 
         Raises ValueError unless samples > n_fft / 2, which reflection needs.
         """
@@ -86,9 +86,12 @@ class Stft:
         waves = wave.reshape(-1, channels, samples)
         padded = np.pad(waves, ((0, 0), (0, 0), (half, half)), mode="reflect")
         cut = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=-1)[..., :: self.hop_length, :]
-        spectra = np.empty((len(waves), self.frames(samples), half + 1, channels), np.complex64)
-        self._share(spectra.shape[1], len(waves), lambda n, run: self._transform(cut[n, :, run], spectra[n, run]))
-        return spectra.view(np.float32).reshape(*leading, *spectra.shape[1:], 2)
+        shape = self.frames(samples), half + 1, channels
+        if out is None:
+            out = np.empty((*leading, *shape, 2), np.float32)
+        spectra = out.view(np.complex64).reshape(-1, *shape)
+        self._share(shape[0], len(waves), lambda n, run: self._transform(cut[n, :, run], spectra[n, run]))
+        return out
 
     def _transform(self, cut: Float, spectrum: Complex) -> None:
         """Frames [c, t, n_fft] -> `spectrum` [t, f, c]."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends import Backend, Pending
+from runtime.backends import Backend, Lending, Pending
 from runtime.dsp.chunks import Chunk
 from runtime.dsp.stft import Stft
 from runtime.dsp.views import UNCHANGED, View, mean_of
@@ -99,13 +99,14 @@ class EngineRun:
 
     def _submit(self, group: Group, size: int) -> Pending:
         """Give the engine `group` as a batch of `size`; what is missing is silence, whose stems are dropped."""
-        mixture = np.stack([wave for _, wave in group])
-        if self._stft is not None:
+        waves, shape = [wave for _, wave in group], self.manifest.input_shape(size, self.manifest.frames.opt)
+        mixture = self.backend.lend(shape) if isinstance(self.backend, Lending) else np.empty(shape, np.float32)
+        if self._stft is None:
+            np.stack(waves, out=mixture[: len(group)])
+        else:
             with self.times.stage("stft"):
-                mixture = self._stft.forward(mixture)
-        if size > len(group):
-            silence = np.zeros((size - len(group), *mixture.shape[1:]), np.float32)
-            mixture = np.concatenate([mixture, silence])
+                self._stft.forward(np.stack(waves), out=mixture[: len(group)])
+        mixture[len(group) :] = 0
         with self.times.stage("engine"):
             return self.backend.submit(mixture)
 

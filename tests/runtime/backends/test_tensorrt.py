@@ -59,6 +59,30 @@ def test_memory_is_that_of_the_largest_shape_so_far(setup):
     assert setup.cuda.leaks() == []
 
 
+def test_a_batch_may_be_put_where_copies_take_it_from(setup):
+    with setup.open() as backend:
+        pending, expected = [], []
+        for seed, batch in enumerate((1, 3, 1)):
+            mixture = setup.mixture(batch, seed=seed)
+            lent = backend.lend(mixture.shape)
+            lent[:] = mixture
+            expected.append(0.5 * mixture[:, None])
+            pending.append(backend.submit(lent))
+            assert np.shares_memory(lent, pending[-1]._slot.mixture.floats(mixture.size))
+            if len(pending) == backend.depth:
+                np.testing.assert_array_equal(pending.pop(0).result(), expected.pop(0))
+                pending_slot = pending[0]._slot.mixture.address
+                assert backend.lend(mixture.shape).ctypes.data != pending_slot
+        np.testing.assert_array_equal(pending[0].result(), expected[0])
+        one, two = (backend.submit(setup.mixture()) for _ in range(2))
+        with pytest.raises(EngineError, match="2 batches are pending"):
+            backend.lend((1, 2))
+        one.result(), two.result()
+    with pytest.raises(EngineError, match="is closed"):
+        backend.lend((1, 2))
+    assert setup.cuda.leaks() == []
+
+
 def test_a_slot_grows_while_the_other_one_is_on_its_way(setup):
     with setup.open() as backend:
         for batch in (1, 1):  # both slots
