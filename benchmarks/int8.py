@@ -25,8 +25,8 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from bsmamba2.config import ModelConfig
 from bsmamba2.networks.model import BandSplitSeparator
 from export.graph.to_onnx import to_onnx
+from runtime.dsp.difference import difference
 from runtime.engine.manifest import Range
-from runtime.parity.difference import difference
 
 FRAMES = 801
 BLOCKS = {"int8 in blocks of 64, computed in int8": 4, "int8 in blocks of 64, computed in float32": 1}

@@ -28,10 +28,11 @@ from onnx import helper, numpy_helper
 from bsmamba2.networks.model import BandSplitSeparator
 from export.graph.to_onnx import to_onnx
 from export.proof.blockwise import BlockwiseBackend
-from export.proof.signal import pytorch_stems, signal_mixture
+from export.proof.pytorch import pytorch_stems
+from runtime.dsp.difference import difference
+from runtime.dsp.signal import signal_mixture
 from runtime.dsp.stft import Stft
 from runtime.engine.manifest import Range
-from runtime.parity.difference import difference
 
 FLOAT16 = onnx.TensorProto.FLOAT16
 STEP = 16  # terms that are added up exactly

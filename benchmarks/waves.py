@@ -23,10 +23,10 @@ from bsmamba2.config import StftConfig
 from bsmamba2.networks.stft import spectrogram
 from export.graph.assembly import Assembly
 from export.graph.waves import add_inverse, add_stft
-from export.proof.signal import signal_wave
 from runtime.backends.onnxruntime import session_options
+from runtime.dsp.difference import difference
+from runtime.dsp.signal import signal_wave
 from runtime.dsp.stft import Stft
-from runtime.parity.difference import difference
 
 CHANNELS, SECONDS = 2, 8
 CASES = [(2048, 441, 1), (2048, 441, 4), (2048, 512, 1), (2048, 882, 1), (4096, 882, 1), (4096, 1024, 1)]

@@ -20,8 +20,8 @@ from export.plan.build import NO_PROBES, Build, Progress
 from export.plan.checked import build_checked
 from export.plan.scan_plugin import require_network
 from export.proof.reference import reference_of
-from export.proof.signal import signal_wave
 from export.proof.verify import TOLERANCES, expected_stems, verify
+from runtime.dsp.signal import signal_wave
 from runtime.engine.manifest import IOS, METADATA_KEY, SCANS, TARGETS, Range, length_of, probe_tensors
 from runtime.parity.reference import write_reference
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.backends import Backend
 from runtime.backends.cuda import Cuda
-from runtime.parity.difference import TOLERANCES, Difference, difference
+from runtime.dsp.difference import TOLERANCES, Difference, difference
 
 GAINS = (1.0, -0.5, 0.25, 0.75)  # of the chunks of a batch: none is another one, nor silent
 

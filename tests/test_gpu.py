@@ -23,13 +23,14 @@ from bsmamba2.networks.precision import to_precision
 from export.engine import Exported, export_engine, only
 from export.errors import ExportError
 from export.plan.choose import Asked, plan_build
-from export.proof.signal import pytorch_stems, signal_input
+from export.proof.pytorch import pytorch_stems
 from runtime.backends import Backend, open_backend
+from runtime.dsp.difference import TOLERANCES
+from runtime.dsp.signal import signal_input
 from runtime.engine.gpu import Gpu, find_gpu
 from runtime.engine.manifest import FLAVOURS, Range
 from runtime.engine.reading import read_manifest
 from runtime.errors import EngineError
-from runtime.parity.difference import TOLERANCES
 
 pytestmark = pytest.mark.gpu
 

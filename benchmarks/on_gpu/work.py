@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float32]
 
-# As in runtime.parity.difference, which a machine without its packages cannot import; a test compares the two.
+# As in runtime.dsp.difference, which a machine without its packages cannot import; a test compares the two.
 TOLERANCES = {"fp32": (2e-5, 90.0), "fp16": (5e-3, 50.0), "bf16": (5e-2, 35.0)}
 
 

@@ -133,7 +133,7 @@ def _computed(
 ) -> tuple[Reference, str]:
     """A reference computed now, from the loudest chunk of `song` or from the test signal, and what it is."""
     from export.proof.reference import reference_of
-    from export.proof.signal import signal_wave
+    from runtime.dsp.signal import signal_wave
 
     if song is None:
         wave = signal_wave(checkpoint.config.stft, checkpoint.config.channels, manifest.frames.opt)

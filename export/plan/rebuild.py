@@ -18,10 +18,10 @@ from export.plan.checked import build_checked
 from export.plan.choose import HARDWARE, Asked, Build, plan_build
 from export.plan.watched import Progress
 from export.proof.blockwise import BlockwiseBackend
-from export.proof.signal import signal_input
 from export.proof.verify import Expected
 from runtime.backends import Backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.dsp.signal import signal_input
 from runtime.engine.manifest import METADATA_KEY, Manifest, Plan
 from runtime.engine.reading import read_manifest
 

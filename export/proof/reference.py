@@ -8,7 +8,7 @@ from torch import Tensor
 from bsmamba2.checkpoint import Checkpoint
 from bsmamba2.networks.model import BandSplitSeparator, complex_product
 from bsmamba2.networks.stft import inverse, spectrogram
-from export.proof.signal import Float
+from export.proof.pytorch import Float
 from runtime.engine.manifest import sha256_of
 from runtime.parity.reference import Reference
 

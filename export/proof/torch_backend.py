@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bsmamba2.networks.model import BandSplitSeparator
-from export.proof.signal import Float, pytorch_stems
+from export.proof.pytorch import Float, pytorch_stems
 from runtime.backends import Done
 from runtime.engine.cpu import check_threads, default_threads
 

@@ -17,13 +17,14 @@ from export.graph.save import save
 from export.graph.to_onnx import prepared
 from export.graph.widened import widened
 from export.proof.blockwise import BlockwiseBackend
-from export.proof.signal import SEED, Float, pytorch_stems, signal_input
+from export.proof.pytorch import Float, pytorch_stems
 from export.proof.torch_backend import TorchBackend
 from runtime.backends import Backend
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.dsp.difference import TOLERANCES, Difference, difference
+from runtime.dsp.signal import SEED, signal_input
 from runtime.engine.manifest import Manifest, Parity, Range
 from runtime.errors import SeparationError
-from runtime.parity.difference import TOLERANCES, Difference, difference
 from runtime.parity.reference import Reference
 
 Report = Callable[[str], None]

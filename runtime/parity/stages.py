@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.dsp.difference import TOLERANCES, Difference, difference
 from runtime.engine.manifest import Manifest
 from runtime.errors import EngineError
-from runtime.parity.difference import TOLERANCES, Difference, difference
 
 Float = NDArray[np.float32]
 

@@ -20,15 +20,15 @@ from export.errors import ExportError
 from export.graph.check_graph import ALLOWED
 from export.graph.nodes import nodes_of
 from export.proof.blockwise import BlockwiseBackend
-from export.proof.signal import pytorch_stems
+from export.proof.pytorch import pytorch_stems
 from runtime import open_separator
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
+from runtime.dsp.difference import difference
 from runtime.dsp.stft import Stft
 from runtime.engine.info import describe_engine
 from runtime.engine.reading import read_manifest
 from runtime.errors import EngineError
-from runtime.parity.difference import difference
 
 LEAST_DB = 110.0
 QUICK = ("a", "bs_linear_bands36_d24", "bs_mono_skip_md3_dc_d16_L4", "mel64_mono_nfft4096_md1_d16")

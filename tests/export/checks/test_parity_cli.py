@@ -23,9 +23,9 @@ from export.errors import ExportError
 from export.plan.choose import Asked
 from export.plan.rebuild import rebuild_engine
 from export.proof.reference import reference_of
-from export.proof.signal import signal_wave
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.command import exit_code
+from runtime.dsp.signal import signal_wave
 from runtime.dsp.stft import Stft
 from runtime.engine.reading import manifest_path, read_manifest
 from runtime.errors import EngineError

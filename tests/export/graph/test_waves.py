@@ -15,9 +15,9 @@ from export.graph.assembly import Assembly
 from export.graph.check_graph import ALLOWED
 from export.graph.fourier import forward_factors, radices_of
 from export.graph.waves import add_inverse, add_stft
-from export.proof.signal import signal_wave
+from runtime.dsp.difference import difference
+from runtime.dsp.signal import signal_wave
 from runtime.dsp.stft import Stft
-from runtime.parity.difference import difference
 
 BATCH, STEMS, CHANNELS = 2, 3, 2
 LEAST_DB = 110.0

@@ -16,8 +16,8 @@ from export.graph.save import save
 from export.graph.widened import widened
 from export.proof import blockwise
 from export.proof.blockwise import BlockwiseBackend
-from export.proof.signal import signal_mixture
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
+from runtime.dsp.signal import signal_mixture
 from runtime.errors import EngineError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from runtime.dsp.difference import difference
 from runtime.errors import EngineError, OptionError
 from runtime.evaluation.metrics import usdr
-from runtime.parity.difference import difference
 
 REFERENCE = np.random.default_rng(0).standard_normal((2, 2, 100)).astype(np.float32)
 

@@ -1,23 +1,39 @@
-"""The test signal of the parity check, and what PyTorch computes from it."""
+"""The test signal of every parity check: always the same, for an STFT, a number of channels and of frames."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bsmamba2.config import StftConfig
-from bsmamba2.networks.model import BandSplitSeparator
-from bsmamba2.networks.stft import inverse, spectrogram
 from runtime.dsp.stft import Stft
-from runtime.engine import manifest
 
 Float = NDArray[np.float32]
 
 SEED = 20260731
 
 
-def signal_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
+class Sizes(Protocol):
+    """An STFT as a manifest or a network's configuration describes it: samples, and the rate in Hz."""
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def n_fft(self) -> int: ...
+
+    @property
+    def win_length(self) -> int: ...
+
+    @property
+    def hop_length(self) -> int: ...
+
+    @property
+    def normalized(self) -> bool: ...
+
+
+def signal_wave(stft: Sizes, channels: int, frames: int) -> Float:
     """A waveform [1, c, samples], always the same, with tones, noise, loud and soft parts and silence, like music."""
     samples = (frames - 1) * stft.hop_length
     rng = np.random.default_rng(SEED)
@@ -34,22 +50,13 @@ def signal_wave(stft: StftConfig | manifest.Stft, channels: int, frames: int) ->
     return wave[None].astype(np.float32)
 
 
-def signal_mixture(stft: StftConfig | manifest.Stft, channels: int, frames: int) -> Float:
+def signal_mixture(stft: Sizes, channels: int, frames: int) -> Float:
     """Its spectrogram [1, t, f, c, 2]."""
     return Stft(stft.n_fft, stft.hop_length, stft.win_length, stft.normalized).forward(
         signal_wave(stft, channels, frames)
     )
 
 
-def signal_input(stft: StftConfig | manifest.Stft, channels: int, frames: int, io: str) -> Float:
+def signal_input(stft: Sizes, channels: int, frames: int, io: str) -> Float:
     """What an engine of the form `io` takes of it: the spectrogram or the waveform."""
     return (signal_mixture if io == "spectrum" else signal_wave)(stft, channels, frames)
-
-
-def pytorch_stems(model: BandSplitSeparator, mixture: Float, io: str = "spectrum") -> Float:
-    """[b, t, f, c, 2] -> [b, s, t, f, c, 2], or with PyTorch's own STFT [b, c, samples] -> [b, s, c, samples]."""
-    with torch.inference_mode():
-        given, stft = torch.from_numpy(mixture), model.config.stft
-        stems = model(given) if io == "spectrum" else inverse(model(spectrogram(given, stft)), stft)
-    out: Float = stems.numpy()
-    return out
