@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from runtime.audio import CLIP, FORMATS, SUBTYPES
-from runtime.command import Debug, Device, Threads, Version, run_command
+from runtime.command import Debug, Device, PrecisionHint, Threads, Version, run_command
 from runtime.engine.info import describe_engine
 from runtime.errors import OptionError, SeparationError
 from runtime.printable import counted, printable
@@ -102,6 +102,7 @@ def run(
         int | None, typer.Option(help="Chunks per engine run.", show_default="the engine's optimum")
     ] = None,
     device: Device = "auto",
+    precision_hint: PrecisionHint = None,
     threads: Threads = None,
     info: Annotated[bool, typer.Option("--info", help="Describe ENGINE and exit.")] = False,
     debug: Debug = False,
@@ -137,6 +138,7 @@ def run(
                     batch=batch,
                     threads=threads,
                     device=device,
+                    precision_hint=precision_hint,
                     tta=tta,
                     shifts=shifts,
                     procedure=procedure.value,

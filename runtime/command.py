@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from runtime.backends.device import METAVAR
+from runtime.backends.device import HINTS, METAVAR
 from runtime.errors import SeparationError
 from runtime.printable import printable
 from runtime.streams import make_streams_lasting
@@ -38,6 +38,10 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads.", show_default="
 Device = Annotated[
     str,
     typer.Option(metavar=METAVAR, help="Device; auto: CUDA if it works, otherwise the CPU; cuda:1: the second GPU."),
+]
+PrecisionHint = Annotated[
+    str | None,
+    typer.Option(metavar="|".join(HINTS), help="What OpenVINO computes in.", show_default=HINTS[0]),
 ]
 Config = Annotated[Path | None, typer.Option(metavar="YAML", help="Configuration, if it is not in the checkpoint.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the results as JSON.")]

@@ -24,7 +24,7 @@ from runtime.bench.page import as_html
 from runtime.bench.results import Bench, Outcome, require_faster
 from runtime.bench.schema import as_json
 from runtime.bench.text import as_text
-from runtime.command import Config, Debug, Device, Json, Threads, Version, run_command
+from runtime.command import Config, Debug, Device, Json, PrecisionHint, Threads, Version, run_command
 from runtime.engine.manifest import Manifest, Range
 from runtime.engine.reading import read_manifest
 from runtime.errors import OptionError
@@ -56,6 +56,7 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Measured runs of each contender.")] = 5,
     warmup: Annotated[int, typer.Option(help="Warm-up runs of each contender.")] = 2,
     device: Device = "auto",
+    precision_hint: PrecisionHint = None,
     threads: Threads = None,
     products: Annotated[bool, typer.Option("--products/--no-products", help=PRODUCTS)] = True,
     require_faster_than: Annotated[str | None, typer.Option(metavar="CONTENDER", help=FASTER)] = None,
@@ -74,7 +75,7 @@ def bench(
     check_output("--report", report)
     sizes = Sizes(_numbers("--frames", frames), _numbers("--batch", batch), _io(engines))
     with tempfile.TemporaryDirectory(prefix="bsm-bench-") as folder:
-        entries = _engines(engines, sizes, threads, device, products, Path(folder))
+        entries = _engines(engines, sizes, threads, device, precision_hint, products, Path(folder))
         if ckpt is not None:
             local = str(checkpoint_of(ckpt, offline=False, report=on_stderr("bsm-bench")))
             entries += _torch(local, config, compiled, entries[0], engines[0], sizes, threads, device)
@@ -138,7 +139,13 @@ def _range(allowed: Range) -> str:
 
 
 def _engines(
-    paths: list[Path], sizes: Sizes, threads: int | None, device: str, products: bool, folder: Path
+    paths: list[Path],
+    sizes: Sizes,
+    threads: int | None,
+    device: str,
+    precision_hint: str | None,
+    products: bool,
+    folder: Path,
 ) -> list[Entry]:
     entries: list[Entry] = []
     for path in paths:
@@ -146,7 +153,7 @@ def _engines(
         sizes.check(path, manifest)
         name = engine_name(path, paths, {each.contender.name for each in entries})
         work = sizes.work(manifest)
-        contender = EngineContender(name, path, work, threads, device, folder)
+        contender = EngineContender(name, path, work, threads, device, folder, precision_hint)
         limit: Contender | str | None = _limit(name, path, work, threads, folder) if products else None
         entries.append(Entry(contender, "engine", manifest.precision, limit, sizes.sweep(manifest)))
     return entries

@@ -14,7 +14,7 @@ from bsmamba2.errors import BsmambaError
 from export.named import checkpoint_of, on_stderr
 from runtime.audio import Song, read_song, resample
 from runtime.backends import open_backend
-from runtime.command import Config, Debug, Device, Threads, Version, run_command
+from runtime.command import Config, Debug, Device, PrecisionHint, Threads, Version, run_command
 from runtime.engine.manifest import Manifest, sha256_of
 from runtime.engine.reading import read_manifest
 from runtime.errors import AudioError, OptionError
@@ -53,6 +53,7 @@ def parity(
     stems: Annotated[Path | None, typer.Option(metavar="DIR", help=STEMS)] = None,
     report: Annotated[Path | None, typer.Option(metavar="OUT.html", help=REPORT)] = None,
     device: Device = "auto",
+    precision_hint: PrecisionHint = None,
     threads: Threads = None,
     debug: Debug = False,
     version: Version = False,
@@ -70,7 +71,7 @@ def parity(
     if song is not None and song.audio.shape[0] > 2:
         raise AudioError(f"{audio}: has {song.audio.shape[0]} channels: must be mono or stereo: mix it down first")
     truth = None
-    with closing(open_backend(engine, manifest, threads, device)) as backend:
+    with closing(open_backend(engine, manifest, threads, device, precision_hint)) as backend:
         if stems is not None and song is not None:
             truth = read_true_stems(stems, song, Separator(backend, manifest).stems)
         checkpoint = None if ckpt is None else _checkpoint(ckpt, config, manifest, threads)

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.device import parse_device
+from runtime.backends.device import HINTS, parse_device
 from runtime.engine.content import EXPECTED
 from runtime.engine.manifest import Manifest
 from runtime.errors import EngineError, OptionError
@@ -76,17 +76,27 @@ class Done:
         return self._stems
 
 
-def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: str = "auto") -> Backend:
+def open_backend(
+    engine: Path, manifest: Manifest, threads: int | None, device: str = "auto", precision_hint: str | None = None
+) -> Backend:
     """The backend for the engine's format, which its suffix tells, on `device` (see `parse_device`).
 
     A plan always runs in TensorRT, with "cuda" as with "tensorrt". An ONNX file with "tensorrt" runs in the TensorRT
-    provider of ONNX Runtime. Raises EngineError if engine and manifest do not match or the device cannot be used,
-    OptionError if there is no such device.
+    provider of ONNX Runtime. `precision_hint`, one of HINTS, is what OpenVINO computes in (None: f32). Raises
+    EngineError if engine and manifest do not match or the device cannot be used, OptionError if there is no such device
+    or the options do not go together.
     """
     where = parse_device(device)
     suffix = engine.suffix.lower()
-    if threads is not None and (where.kind in ("cuda", "tensorrt") or suffix == ".plan"):
+    if precision_hint is not None and (where.kind != "openvino" or precision_hint not in HINTS):
+        raise OptionError(f"--precision-hint {precision_hint}: must be {', '.join(HINTS)}, with --device openvino only")
+    on_gpu = where.kind in ("cuda", "tensorrt") or where.processor != "CPU" or suffix == ".plan"
+    if threads is not None and on_gpu:
         raise OptionError(f"--threads {threads}: the engine runs on a GPU, and these are CPU threads: leave it out")
+    if suffix == ".onnx" and where.kind == "openvino":
+        from runtime.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(engine, manifest, where.processor, threads, precision_hint or HINTS[0])
     if suffix == ".onnx":
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
 
@@ -94,11 +104,13 @@ def open_backend(engine: Path, manifest: Manifest, threads: int | None, device: 
         backend.require(manifest.input, manifest.output, manifest.inside_onnx(), manifest.probes)
         return backend
     if suffix == ".plan":
-        if where.kind == "cpu":
+        if where.kind in ("cpu", "openvino"):
             from runtime.backends.plan_checks import what_runs_without_gpu
 
             remedy = what_runs_without_gpu(engine, manifest)
-            raise EngineError(f"{engine}: a TensorRT plan runs on NVIDIA GPUs only, not with --device cpu: {remedy}")
+            raise EngineError(
+                f"{engine}: a TensorRT plan runs on NVIDIA GPUs only, not with --device {where}: {remedy}"
+            )
         from runtime.backends.tensorrt import TensorRtBackend
 
         return TensorRtBackend(engine, manifest, where.index)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from runtime.backends import Done
 from runtime.backends.device import Device
 from runtime.backends.gpu_memory import GpuMemory
+from runtime.backends.layout import layout_note
 from runtime.backends.ort import ort
 from runtime.backends.providers import CUDA, gpu_provider
 from runtime.backends.sessions import CPU, first_line, open_on_cpu, open_on_gpu
@@ -66,7 +67,7 @@ class OnnxRuntimeBackend:
         if provider == CUDA:
             self._memory = GpuMemory(self._session, self._inputs[0].name, self._outputs[0].name, device.index)
         if manifest is not None and self._on_gpu != (manifest.target == "gpu"):
-            self.notes.append(_laid_out_for(manifest.target))
+            self.notes.append(layout_note(manifest.target))
 
     def _options(self) -> ort.SessionOptions:
         options = session_options(self._threads)
@@ -163,16 +164,3 @@ class OnnxRuntimeBackend:
 
     def close(self) -> None:
         """Nothing to release before the session is deleted."""
-
-
-def _laid_out_for(target: str) -> str:
-    """The note for an engine that runs on the other kind of hardware."""
-    if target == "cpu":
-        return (
-            "the engine is laid out for CPUs, slice by slice, which is slow on a GPU: export it again with "
-            "bsm-export --target gpu"
-        )
-    return (
-        "the engine is laid out for GPUs, all sequences at once, which takes several times the memory on a CPU: "
-        "export it again with bsm-export --target cpu"
-    )

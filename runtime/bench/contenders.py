@@ -94,11 +94,12 @@ class EngineContender:
     threads: int | None
     device: str
     folder: Path  # for temporary sound files
+    precision_hint: str | None = None
     optional: bool = False
 
     def open(self) -> EngineSession:
         manifest = read_manifest(self.path, to_open=True)
-        backend = open_backend(self.path, manifest, self.threads, self.device)
+        backend = open_backend(self.path, manifest, self.threads, self.device, self.precision_hint)
         return EngineSession(backend, manifest, self.folder, self.threads)
 
 

@@ -238,6 +238,7 @@ def open_separator(
     batch: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    precision_hint: str | None = None,
     tta: bool = False,
     shifts: int = 1,
     procedure: str = PROCEDURES[0],
@@ -246,16 +247,18 @@ def open_separator(
 
     `overlap` is the overlap between chunks as a fraction of a chunk, 0 to 0.9 (None: 0.25), `batch` the number of
     chunks per engine run (None: the engine's optimum), `threads` the number of CPU threads (None: one per core that
-    this process may use), `device` auto, cpu, cuda, tensorrt, or one GPU of several, as in cuda:1. Two options average
-    several passes, for a little quality at a multiple of the time: `tta` adds a pass over swapped channels, `shifts` is
-    the number of passes shifted by fractions of a hop; both together multiply. `procedure` is "default", or "msst" to
-    cut and join songs exactly as MSST does, with the chunk_size, num_overlap and batch_size of the yaml that the engine
-    was exported with; it takes no `overlap`, and `batch` has no part in it. Raises ManifestError, EngineError,
+    this process may use), `device` auto, cpu, cuda, tensorrt, openvino, or one GPU of several, as in cuda:1, or
+    one of OpenVINO's processors, as in openvino:GPU. `precision_hint` is what OpenVINO computes in: f32 (None), f16 or
+    bf16. Two options average several passes, for a little quality at a multiple of the time: `tta` adds a pass over
+    swapped channels, `shifts` is the number of passes shifted by fractions of a hop; both together multiply.
+    `procedure` is "default", or "msst" to cut and join songs exactly as MSST does, with the chunk_size, num_overlap and
+    batch_size of the yaml that the engine was exported with; it takes no `overlap`, and `batch` has no part in it.
+    Raises ManifestError, EngineError,
     OptionError.
     """
     path = Path(engine)
     manifest = read_manifest(path, to_open=True)
-    backend = open_backend(path, manifest, threads, device)
+    backend = open_backend(path, manifest, threads, device, precision_hint)
     try:
         return Separator(backend, manifest, overlap, batch, tta, shifts, procedure, threads)
     except OptionError:
