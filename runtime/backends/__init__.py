@@ -92,7 +92,8 @@ def open_backend(
         raise OptionError(f"--precision-hint {precision_hint}: must be {', '.join(HINTS)}, with --device openvino only")
     on_gpu = where.kind in ("cuda", "tensorrt") or where.processor != "CPU" or suffix == ".plan"
     if threads is not None and on_gpu:
-        raise OptionError(f"--threads {threads}: the engine runs on a GPU, and these are CPU threads: leave it out")
+        what = "an NPU" if where.processor == "NPU" else "a GPU"
+        raise OptionError(f"--threads {threads}: the engine runs on {what}, and these are CPU threads: leave it out")
     if suffix == ".onnx" and where.kind == "openvino":
         from runtime.backends.openvino import OpenVinoBackend
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 from runtime.backends import Done
 from runtime.backends.device import HINTS
 from runtime.backends.layout import layout_note
-from runtime.backends.openvino_gate import Expected, Kept, expected_stems, require_parity
+from runtime.backends.openvino_cache import Kept
+from runtime.backends.openvino_gate import expected_stems, require_parity
 from runtime.backends.sizes import size_of
 from runtime.engine.cpu import check_threads, default_threads
 from runtime.engine.manifest import Manifest
@@ -70,11 +73,18 @@ class OpenVinoBackend:
         self.notes: list[str] = []
         if manifest.target != ("cpu" if processor == "CPU" else "gpu"):
             self.notes.append(layout_note(manifest.target))
-        kept = Kept(manifest, [str(openvino.__version__), processor, hint, *self._about()])
-        expected = [] if kept.passed else expected_stems(engine, manifest, threads if processor == "CPU" else None)
-        self._request = self._compiled(self._settings(threads, hint), kept).create_infer_request()
-        if not kept.passed:
-            self._prove(expected, hint, kept)
+        settings = self._settings(threads, hint)
+        used = str(settings.get("INFERENCE_NUM_THREADS", ""))
+        kept = Kept(manifest, [str(openvino.__version__), processor, hint, used, *self._about()])
+        compiled = self._loaded(kept.load(), settings)
+        if compiled is not None:
+            self._request = compiled.create_infer_request()
+        else:
+            expected = expected_stems(engine, manifest, threads if processor == "CPU" else None)
+            compiled = self._compiled(settings)
+            self._request = compiled.create_infer_request()
+            self.notes.append(require_parity(self, expected, engine, manifest, hint))
+            kept.save(compiled.export_model().getbuffer())
         if kept.note:
             self.notes.append(kept.note)
 
@@ -121,9 +131,15 @@ class OpenVinoBackend:
             settings |= {"INFERENCE_NUM_THREADS": count, "ENABLE_CPU_PINNING": False}
         return settings
 
-    def _compiled(self, settings: dict[str, Any], kept: Kept) -> Any:
-        if kept.folder is not None:
-            settings["CACHE_DIR"] = str(kept.folder)
+    def _loaded(self, kept: bytes | None, settings: dict[str, Any]) -> Any:
+        """None: nothing was kept, or another driver has compiled it."""
+        if kept is None:
+            return None
+        with suppress(RuntimeError):
+            return self._core.import_model(BytesIO(kept), self._processor, settings)
+        return None
+
+    def _compiled(self, settings: dict[str, Any]) -> Any:
         try:
             model = self._core.read_model(self._engine)
             (mixture,) = model.inputs
@@ -135,10 +151,6 @@ class OpenVinoBackend:
             raise EngineError(
                 f"{self._engine}: OpenVINO cannot run it on {self._processor} ({reason(error)}): use --device cpu"
             ) from error
-
-    def _prove(self, expected: list[Expected], hint: str, kept: Kept) -> None:
-        self.notes.append(require_parity(self, expected, self._engine, self._manifest, hint))
-        kept.keep()
 
     def run(self, mixture: Float) -> Float:
         return self.run_probes(mixture)[self._manifest.output.name]

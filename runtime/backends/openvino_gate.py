@@ -1,4 +1,4 @@
-"""The check of an engine in OpenVINO when it is opened for the first time, and the folder that remembers it.
+"""The check of an engine in OpenVINO when it is opened for the first time.
 
 The manifest records how far ONNX Runtime's stems of the test signal were from PyTorch's at the export. Here ONNX
 Runtime computes the same signal on this machine's CPU, and OpenVINO's stems are compared with that. The recorded
@@ -8,7 +8,6 @@ it did there. `bsm-parity --device openvino` compares with PyTorch itself.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import Backend
-from runtime.dsp.difference import TOLERANCES, Difference, difference
+from runtime.dsp.difference import TOLERANCES, difference
 from runtime.dsp.signal import signal_input
-from runtime.engine.cache_folder import cache_folder
 from runtime.engine.manifest import Manifest, Parity
 from runtime.errors import EngineError
 
@@ -35,44 +33,6 @@ class Expected(NamedTuple):
 
     mixture: Float
     stems: Float
-
-
-class Kept:
-    """The folder of an engine on a machine: what OpenVINO has compiled, and that its stems were right.
-
-    It belongs to the files of the engine, its manifest, and `machine`: OpenVINO's version, the processor and what it
-    computes in. `folder` is None, and `note` says why, if there is no place for it.
-    """
-
-    def __init__(self, manifest: Manifest, machine: Sequence[str]) -> None:
-        files = [each.sha256 for each in (manifest.onnx, manifest.onnx_data) if each is not None]
-        parts = [*files, manifest.inside_onnx(), *machine]
-        self.folder: Path | None = None
-        self.note = ""
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-        try:
-            self.folder = cache_folder(f"openvino/{key}")
-        except EngineError as error:
-            self._not_kept(str(error))
-
-    def _not_kept(self, why: str) -> None:
-        self.note = f"each start compiles and checks the engine again, as nothing can be kept: {why}"
-
-    @property
-    def _mark(self) -> Path | None:
-        return None if self.folder is None else self.folder / "passed"
-
-    @property
-    def passed(self) -> bool:
-        return self._mark is not None and self._mark.is_file()
-
-    def keep(self) -> None:
-        """From the next start on, the engine has passed."""
-        if self._mark is not None:
-            try:
-                self._mark.touch()
-            except OSError as error:
-                self._not_kept(f"{self._mark}: {error.strerror or error}")
 
 
 def expected_stems(engine: Path, manifest: Manifest, threads: int | None) -> list[Expected]:
@@ -97,7 +57,11 @@ def expected_stems(engine: Path, manifest: Manifest, threads: int | None) -> lis
 def require_parity(backend: Backend, expected: Sequence[Expected], engine: Path, manifest: Manifest, hint: str) -> str:
     """What was found, in a line. Raises EngineError if it is beyond the tolerance."""
     tolerance, required = allowed(manifest.parity, hint)
-    worst = max((compared(backend, each) for each in expected), key=lambda each: each.max_error)
+    try:
+        differences = [difference(backend.run(each.mixture), each.stems) for each in expected]
+    except EngineError as error:  # NaN, say
+        raise EngineError(f"{engine}: the check of {backend.name} failed ({error}): use --device cpu") from error
+    worst = max(differences, key=lambda each: each.max_error)
     error = worst.max_error + manifest.parity.max_error
     snr = sum_of_snr(worst.snr_db, manifest.parity.snr_db)
     words = (
@@ -107,10 +71,6 @@ def require_parity(backend: Backend, expected: Sequence[Expected], engine: Path,
     if not (error <= tolerance and snr >= required):
         raise EngineError(f"{engine}: {words}: use --device cpu")
     return f"checked once: {words}"
-
-
-def compared(backend: Backend, expected: Expected) -> Difference:
-    return difference(backend.run(expected.mixture), expected.stems)
 
 
 def allowed(recorded: Parity, hint: str) -> tuple[float, float]:

@@ -18,7 +18,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """`bsm-run x.onnx ...` in an empty folder, with an engine whose vocals are half the mixture."""
     monkeypatch.chdir(tmp_path)
 
-    def opened(engine, *, threads, device, **options):
+    def opened(engine, *, threads, device, precision_hint, **options):
         return separator_of(**options)
 
     monkeypatch.setattr(cli, "open_separator", opened)

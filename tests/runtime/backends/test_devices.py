@@ -47,14 +47,16 @@ def test_a_gpu_asked_for_is_never_replaced(onnxruntime, engine, device, provider
 
 def test_impossible_devices_are_refused(onnxruntime, engine):
     with pytest.raises(
-        OptionError, match="^--device tpu: must be auto, cpu, cuda or tensorrt, or name a GPU, as in cuda:1$"
+        OptionError,
+        match="^--device tpu: must be auto, cpu, cuda, tensorrt or openvino, or name a GPU, as in cuda:1, or a "
+        "processor of OpenVINO's: openvino:CPU, openvino:GPU, openvino:NPU$",
     ):
         open_separator(engine, device="tpu")
     with pytest.raises(OptionError, match="--threads 2: the engine runs on a GPU"):
         open_separator(engine, device="cuda", threads=2)
 
 
-def test_a_gpu_may_be_named_by_its_number():
+def test_a_gpu_or_a_processor_may_be_named():
     assert [str(parse_device(text)) for text in ("auto", "cpu", "cuda", "tensorrt")] == [
         "auto",
         "cpu",
@@ -63,6 +65,11 @@ def test_a_gpu_may_be_named_by_its_number():
     ]
     assert parse_device("cuda:0") == Device("cuda", 0) == parse_device("cuda")
     assert parse_device("tensorrt:12") == Device("tensorrt", 12)
+    assert parse_device("openvino") == Device("openvino", processor="CPU") == parse_device("openvino:CPU")
+    assert str(parse_device("openvino:NPU")) == "openvino:NPU"
+    for text in ("openvino:", "openvino:0", "openvino:gpu", "openvino:TPU"):
+        with pytest.raises(OptionError, match=f"^--device {text}: must be "):
+            parse_device(text)
     for text in ("cuda:", "cuda:-1", "cuda:1.0", "cuda: 1", "CUDA", "cpu:1", "auto:1", "cuda:1000", "cuda:\u0661", ""):
         with pytest.raises(OptionError, match=f"^--device {text}: must be "):
             parse_device(text)
