@@ -17,7 +17,7 @@ from runtime.backends.layout import layout_note
 from runtime.backends.openvino_cache import Kept
 from runtime.backends.openvino_gate import expected_stems, require_parity
 from runtime.backends.sizes import size_of
-from runtime.engine.cpu import check_threads, default_threads
+from runtime.engine.cpu import check_threads, default_threads, usable_cpus
 from runtime.engine.manifest import Manifest
 from runtime.errors import EngineError, OptionError
 
@@ -107,8 +107,9 @@ class OpenVinoBackend:
             )
 
     def _about(self) -> list[str]:
-        """What the processor is."""
-        return [str(self._property("FULL_DEVICE_NAME")), *map(str, self._property("OPTIMIZATION_CAPABILITIES"))]
+        """What the processor is, and how many CPUs OpenVINO may count on, which limit its threads."""
+        about = [self._property("FULL_DEVICE_NAME"), *self._property("OPTIMIZATION_CAPABILITIES"), usable_cpus()]
+        return [str(each) for each in about]
 
     def _property(self, name: str) -> Any:
         try:
