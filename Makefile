@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ALL_CORES = OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN)
 BINDINGS = tensorrt-cu12-bindings==10.9.0.34 tensorrt-cu12-bindings==11.4.0.106 tensorrt-lean-cu12-bindings==11.4.0.106
-WEB = onnxruntime-web@1.30.0
+WEB = onnxruntime-web@1.30.0 onnxruntime-node@1.30.0
 IN_PARALLEL = --numprocesses auto --dist worksteal
 
 .PHONY: demo install test test-fast test-gpu test-slow bindings embedding check-extras lint clean
@@ -43,14 +43,14 @@ build/bindings/.made: Makefile | $(VENV)/.dev
 	done
 	touch $@
 
-# ONNX Runtime for the programs of docs/embedding.md, 150 MB; what cannot be had here is told, its tests are skipped.
+# ONNX Runtime for the programs of docs/embedding.md, 440 MB; what cannot be had here is told, its tests are skipped.
 embedding: build/embedding/headers/.made build/embedding/node_modules/.made
 
 build/embedding/headers/.made: .ci/headers
 	.ci/headers build/embedding/headers
 
 build/embedding/node_modules/.made: Makefile
-	@if [ -z "$$(command -v npm)" ]; then echo "no npm, so no onnxruntime-web: the tests that run it are skipped"; else \
+	@if [ -z "$$(command -v npm)" ]; then echo "no npm, so no onnxruntime-web and -node: the tests that run them are skipped"; else \
 	  npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix build/embedding $(WEB) && touch $@; fi
 
 lint: $(VENV)/.dev

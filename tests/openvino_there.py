@@ -9,5 +9,5 @@ import pytest
 
 NEEDS_OPENVINO = pytest.mark.skipif(
     find_spec("openvino") is None and not os.environ.get("CI"),
-    reason="openvino is not installed: pip install 'bsmamba2[openvino]'",
+    reason="openvino is not installed: pip install 'bsmamba2[run,openvino]'",
 )

@@ -33,7 +33,7 @@ def load_openvino() -> ModuleType:
         import openvino
     except Exception as error:  # an unsuitable library raises one of many exceptions
         raise EngineError(
-            f"OpenVINO cannot be loaded ({error}): pip install 'bsmamba2[openvino]', or use --device cpu"
+            f"OpenVINO cannot be loaded ({error}): pip install 'bsmamba2[run,openvino]', or use --device cpu"
         ) from error
     module: ModuleType = openvino
     return module

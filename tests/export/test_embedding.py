@@ -1,4 +1,4 @@
-"""The programs of docs/embedding.md give what the runtime gives, on ONNX Runtime in C++ and on ONNX Runtime Web."""
+"""The programs of docs/embedding.md give what the runtime gives, on ONNX Runtime in C++, in Node and on the Web."""
 
 from __future__ import annotations
 
@@ -58,7 +58,17 @@ def javascript(folder: Path) -> list[str]:
     return ["node", shutil.copy(PROGRAMS / "separate.mjs", folder)]
 
 
-LANGUAGES = {"C++": (cpp, "g++"), "JavaScript": (javascript, "node")}
+def javascript_native(folder: Path) -> list[str]:
+    """The same program with ONNX Runtime's own library instead of WebAssembly, as the page says."""
+    fetched(WEB / "onnxruntime-node")
+    *node, program = javascript(folder)
+    text = Path(program).read_text()
+    assert text.count("from 'onnxruntime-web'") == 1
+    Path(program).write_text(text.replace("from 'onnxruntime-web'", "from 'onnxruntime-node'"))
+    return [*node, program]
+
+
+LANGUAGES = {"C++": (cpp, "g++"), "JavaScript": (javascript, "node"), "Node": (javascript_native, "node")}
 
 
 @pytest.fixture(
@@ -127,7 +137,7 @@ def network(tracing, tmp_path_factory) -> Callable[[str, str], Path]:
 
 @pytest.mark.parametrize(("kind", "target"), [("mamba2", "cpu"), ("mamba2", "gpu"), ("transformer", "gpu")])
 def test_networks_of_both_kinds_and_forms(network, program, tmp_path, kind, target):
-    """ONNX Runtime Web has every operator that they need."""
+    """Every runtime has the operators that they need."""
     engine, song = network(kind, target), song_of(3000)
     with open_separator(engine) as separator:
         expected = separator.separate(song, TINY.stft.sample_rate)["vocals"]

@@ -1,6 +1,6 @@
 """ONNX Runtime and OpenVINO on the same engine, one chunk at a time, in turns.
 
-    python benchmarks/openvino.py ENGINE.onnx ... [--bf16] [--threads N] [--rounds 5]
+    python benchmarks/in_openvino.py ENGINE.onnx ... [--bf16] [--threads N] [--rounds 5]
 
 `--bf16` adds OpenVINO in bfloat16, on a CPU that has it. The first time an engine is opened in OpenVINO its stems are
 compared with ONNX Runtime's, and the result is printed. Needs the memory of all of them at once.
