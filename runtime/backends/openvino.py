@@ -84,7 +84,7 @@ class OpenVinoBackend:
             compiled = self._compiled(settings)
             self._request = compiled.create_infer_request()
             self.notes.append(require_parity(self, expected, engine, manifest, hint))
-            kept.save(compiled.export_model().getbuffer())
+            self._keep(compiled, kept)
         if kept.note:
             self.notes.append(kept.note)
 
@@ -131,6 +131,14 @@ class OpenVinoBackend:
             # Bound to cores, the threads of two processes would wait for the same ones.
             settings |= {"INFERENCE_NUM_THREADS": count, "ENABLE_CPU_PINNING": False}
         return settings
+
+    def _keep(self, compiled: Any, kept: Kept) -> None:
+        try:
+            content = compiled.export_model().getbuffer()
+        except Exception as error:
+            kept.not_kept(reason(error))
+        else:
+            kept.save(content)
 
     def _loaded(self, kept: bytes | None, settings: dict[str, Any]) -> Any:
         """None: nothing was kept, or another driver has compiled it."""

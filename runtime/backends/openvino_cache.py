@@ -29,9 +29,9 @@ class Kept:
         try:
             self._path = cache_folder("openvino") / f"{key}.compiled"
         except EngineError as error:
-            self._not_kept(str(error))
+            self.not_kept(str(error))
 
-    def _not_kept(self, why: str) -> None:
+    def not_kept(self, why: str) -> None:
         self.note = f"the next start compiles and checks the engine again, as what is compiled cannot be kept: {why}"
 
     def load(self) -> bytes | None:
@@ -54,7 +54,7 @@ class Kept:
                 file.write(compiled)
             part.replace(self._path)
         except OSError as error:
-            self._not_kept(f"{self._path}: {error.strerror or error}")
+            self.not_kept(f"{self._path}: {error.strerror or error}")
             if part is not None:
                 with suppress(OSError):
                     part.unlink(missing_ok=True)

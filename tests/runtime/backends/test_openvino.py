@@ -166,6 +166,17 @@ def test_without_a_place_to_keep_anything_it_runs_and_says_so(engine, cache):
         assert kept.endswith("set BSM_CACHE to a folder of yours")
 
 
+def test_what_openvino_cannot_write_is_not_kept(engine, monkeypatch):
+    def refused(self, compiled, kept):
+        return right(self, SimpleNamespace(export_model=lambda: compiled.get_property("NO_SUCH_PROPERTY")), kept)
+
+    right = OpenVinoBackend._keep
+    monkeypatch.setattr(OpenVinoBackend, "_keep", refused)
+    checked, kept = opened(engine).notes
+    assert checked.startswith("checked once: ")
+    assert kept.startswith("the next start compiles and checks the engine again")
+
+
 @pytest.mark.parametrize(
     "damaged", [lambda content: content[:-1], lambda content: content[:-9] + bytes(9), lambda _: b""]
 )
