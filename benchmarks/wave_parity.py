@@ -17,9 +17,9 @@ import torch
 
 from bsmamba2.networks.stft import inverse, spectrogram
 from export.engine import export_engine, only
-from export.proof.signal import pytorch_stems
+from export.proof.pytorch import pytorch_stems
 from runtime import open_separator
-from runtime.parity.difference import difference
+from runtime.dsp.difference import difference
 
 COLUMNS = ("both forms", "wave", "spectrum", "PyTorch")
 
