@@ -96,7 +96,7 @@ def test_stems_that_a_dead_worker_had_finished_are_kept(job, tasks, tmp_path):
     list(LocalProcesses(job(), 1, opened).run(iter([song])))
     before = (tmp_path / "out" / "a_vocals.flac").stat().st_mtime_ns
     (tmp_path / "out" / "a_instrumental.flac").unlink()  # it died between the two
-    again = type(song)(1, song.song, again=True)
+    again = type(song)(1, song.song, tries=1)
     *_, finished = LocalProcesses(job(), 1, opened).run(iter([again]))
     assert [path.name for path in finished.result.written] == ["a_instrumental.flac"]
     assert (tmp_path / "out" / "a_vocals.flac").stat().st_mtime_ns == before
