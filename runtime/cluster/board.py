@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Listing:
 class Claim:
     song: int
     tries: int  # this one included
+    first: int = 1  # the first of them that was this owner's
     dead: bool = False  # all tries were made, and the last owner is dead, too: the song has failed
 
 
@@ -143,7 +144,7 @@ class Board:
         return self._try(song, tries + 1)
 
     def _try(self, song: int, tries: int) -> Claim | None:
-        claim = Claim(song, tries)
+        claim = Claim(song, tries, tries)
         if not self._create(claim):
             return None
         self.held[song] = claim
@@ -166,7 +167,8 @@ class Board:
 
     def again(self, song: int) -> None:
         """The process that worked at `song` for this owner died: that was one of its tries."""
-        claim = Claim(song, self.held[song].tries + 1)
+        before = self.held[song]
+        claim = replace(before, tries=before.tries + 1)
         if self._create(claim):
             self.held[song] = claim
 
@@ -200,8 +202,9 @@ class Board:
     def give_back(self) -> None:
         """Let others have what is not finished."""
         for claim in list(self.held.values()):
-            with suppress(OSError):
-                self._claim(claim.song, claim.tries).unlink()
+            for tries in range(claim.tries, claim.first - 1, -1):
+                with suppress(OSError):
+                    self._claim(claim.song, tries).unlink()
         self.held = {}
 
     def reason(self, song: int) -> str:

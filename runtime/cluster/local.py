@@ -16,8 +16,9 @@ from runtime.cluster.work import TRIES, Event, Failure, Finished, Job, Note, Pro
 from runtime.engine.memory import peak_memory
 from runtime.errors import EngineError, SeparationError
 from runtime.separation.separator import open_separator
-from runtime.songs.batch import missing_folders
+from runtime.songs.batch import Outcome, missing_folders
 from runtime.songs.inputs import NamedSong
+from runtime.songs.progress import SEPARATION
 
 Sizing = Callable[[int | None], tuple[int, dict[str, Any]]]
 POLL = 0.5  # s after which tasks are asked for again where none was ready
@@ -89,7 +90,7 @@ class LocalProcesses:
             ready = wait([place.worker.pipe for place in self._places], POLL if waiting else None)
             for place in [place for place in self._places if place.worker.pipe in ready]:
                 for event in self._hear(place):
-                    if self._sizing is not None and (isinstance(event, Finished) or _has_worked(event)):
+                    if self._sizing is not None and _has_worked(event):
                         self._resize(self._sizing(peak_memory(place.worker.pid)))
                     yield event
 
@@ -182,4 +183,7 @@ class LocalProcesses:
 
 
 def _has_worked(event: Event) -> bool:
-    return isinstance(event, Progress) and event.done > 0
+    """Whether the engine has run: then it has taken its memory."""
+    if isinstance(event, Finished):
+        return isinstance(event.result, Outcome) and event.result.report is not None
+    return isinstance(event, Progress) and event.stage == SEPARATION and event.done > 0

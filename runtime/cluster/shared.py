@@ -21,7 +21,7 @@ from runtime.songs.listed import parse_list
 LIST = "list.jsonl"
 SONGS = "songs"
 JOURNALS = "journals"
-HEAD = {"format": "bsm-run --shared", "version": 1}
+HEAD = {"kind": "bsm-run --shared", "version": 1}
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def test_the_status_says_who_is_at_what(start, capsys):
     assert re.fullmatch(rf"  \S+ \({process.pid}\): 2 songs", second)
 
 
-@pytest.mark.parametrize("content", [b"", b"no list\n", b"[]\n", b'{"format": "x"}\n', b"\xff\n"])
+@pytest.mark.parametrize("content", [b"", b"no list\n", b"[]\n", b'{"kind": "x"}\n', b"\xff\n"])
 def test_a_folder_of_something_else_is_refused(here, capsys, content):
     song("in/a.wav")
     Path("work").mkdir()
