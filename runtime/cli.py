@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import traceback
 from contextlib import ExitStack, closing
 from enum import Enum
 from pathlib import Path
@@ -13,25 +11,43 @@ from typing import Annotated
 import typer
 
 from runtime.audio import CLIP, FORMATS, SUBTYPES
+from runtime.cluster.many import separate_in_processes, separate_shared
+from runtime.cluster.sharing import may_use_gpu, parse_jobs
+from runtime.cluster.status import describe
 from runtime.command import Debug, Device, PrecisionHint, Threads, Version, run_command
 from runtime.engine.info import describe_engine
-from runtime.errors import OptionError, SeparationError
+from runtime.errors import OptionError
 from runtime.printable import counted, printable
 from runtime.separation.procedure import DEFAULT_OVERLAP, PROCEDURES
 from runtime.separation.separator import Separator, open_separator
-from runtime.songs.batch import Batch, Outcome, Settings
-from runtime.songs.inputs import STDIN, SUFFIXES, find_songs, shown
-from runtime.songs.journal import Journal
-from runtime.songs.names import name_songs
+from runtime.songs.batch import Batch, Settings
+from runtime.songs.in_turn import separate_in_turn
+from runtime.songs.inputs import STDIN, SUFFIXES, find_songs
+from runtime.songs.journal import Journal, common_fields
+from runtime.songs.known import known_songs
+from runtime.songs.listed import read_list
 from runtime.songs.piped import check_standard_input
-from runtime.songs.progress import duration, pace
 from runtime.songs.separate import CHANNELS
+from runtime.songs.settle import settle, sweep_for
+from runtime.songs.telling import say
 
 app = typer.Typer(add_completion=False)
 Format = Enum("Format", {name: name.lower() for name in FORMATS}, type=str)  # type: ignore[misc]
 Subtype = Enum("Subtype", {name: name for name in SUBTYPES}, type=str)  # type: ignore[misc]
 Clip = Enum("Clip", {name: name for name in CLIP}, type=str)  # type: ignore[misc]
 Procedure = Enum("Procedure", {name: name for name in PROCEDURES}, type=str)  # type: ignore[misc]
+
+
+def _show_status(folder: Path | None) -> None:
+    if folder is not None:
+        print("\n".join(describe(folder)))
+        raise typer.Exit
+
+
+Status = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", callback=_show_status, is_eager=True, help="Say how far a run with --shared DIR is."),
+]
 
 
 @app.command()
@@ -104,6 +120,19 @@ def run(
     device: Device = "auto",
     precision_hint: PrecisionHint = None,
     threads: Threads = None,
+    jobs: Annotated[
+        str,
+        typer.Option(metavar="N|auto", help="Processes, each with its own engine; auto: as cores and memory allow."),
+    ] = "1",
+    listed: Annotated[
+        Path | None,
+        typer.Option("--list", metavar="FILE", help="Songs, a path or JSON a line; - is standard input."),
+    ] = None,
+    shared: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Share the songs with all that run this command with the same DIR."),
+    ] = None,
+    status: Status = None,
     info: Annotated[bool, typer.Option("--info", help="Describe ENGINE and exit.")] = False,
     debug: Debug = False,
     version: Version = False,
@@ -118,126 +147,67 @@ def run(
             raise OptionError(f"--info takes no songs: leave out {songs[0]}")
         print("\n".join(map(printable, describe_engine(engine).split("\n"))))
         return 0
-    if not songs:
+    if not songs and listed is None:
         raise OptionError("no songs given: give sound files or folders after the engine")
     if skip_existing and overwrite:
         raise OptionError("--skip-existing and --overwrite exclude each other: give one of them")
-    if STDIN in songs:
+    if shared is not None and manifest is not None:
+        raise OptionError("--manifest: not with --shared, whose journals are in its folder: leave it out")
+    if STDIN in (songs or []):
         check_standard_input()
+    processes = parse_jobs(jobs)
     start = time.perf_counter()
-    found = find_songs(songs, recursive, output)
+    given = [*(songs or []), *(read_list(listed) if listed is not None else [])]
+    options = {
+        "overlap": overlap,
+        "batch": batch,
+        "threads": threads,
+        "device": device,
+        "precision_hint": precision_hint,
+        "tta": tta,
+        "shifts": shifts,
+        "procedure": procedure.value,
+    }
+    wish = Settings(
+        folder=output,
+        stems=[] if stems is None else list(dict.fromkeys(stem.strip().lower() for stem in stems.split(","))),
+        format=format and format.value,
+        subtype=subtype and subtype.value,
+        clip=clip.value,
+        channels=channels,
+        existing="skip" if skip_existing else "replace" if overwrite else "refuse",
+        plot=plot,
+    )
+    if shared is not None:
+        return separate_shared(shared, engine, options, given, recursive, wish, processes, debug)
+    found = find_songs(given, recursive, output)
     for line in found.unreadable:
-        print(f"bsm-run: {printable(line)}", file=sys.stderr)
+        say(line)
+    alone = len(found.songs) == 1 or processes == 1 or (processes is None and may_use_gpu(engine, device))
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(manifest)) if manifest is not None else None
-        separator = stack.enter_context(
-            closing(
-                open_separator(
-                    engine,
-                    overlap=overlap,
-                    batch=batch,
-                    threads=threads,
-                    device=device,
-                    precision_hint=precision_hint,
-                    tta=tta,
-                    shifts=shifts,
-                    procedure=procedure.value,
-                )
-            )
-        )
-        separator.times.seconds["open"] = time.perf_counter() - start
-        notes = _print_notes(separator, 0)
-        named = name_songs(found.songs, output, separator.stems)
-        if left_out := len(found.songs) - len(named):
-            stems_found = f"{counted(left_out, 'stem')} of other songs"
-            print(f"bsm-run: skipping {stems_found} (give a file by name to separate it)", file=sys.stderr)
-        asked = None if stems is None else [stem.strip().lower() for stem in stems.split(",")]
-        wanted = separator.stems if asked is None else list(dict.fromkeys(asked))
-        settings = Settings(
-            folder=output,
-            stems=wanted,
-            format=format and format.value,
-            subtype=subtype and subtype.value,
-            clip=clip.value,
-            channels=channels,
-            existing="skip" if skip_existing else "replace" if overwrite else "refuse",
-            plot=plot,
-        )
-        code = _separate_all(Batch(separator, engine.name, named, settings), journal, debug)
-        _print_notes(separator, notes)
-        _print_times(separator, time.perf_counter() - start)
-    if found.unreadable:
-        print(f"bsm-run: {counted(len(found.unreadable), 'folder')} could not be read", file=sys.stderr)
-    return 2 if found.unreadable else code
-
-
-def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
-    """Returns the exit code: 2 if a song failed. The error of a single song is raised."""
-    done: list[Outcome] = []
-    failures = 0
-    for i, song in enumerate(batch.songs, 1):
-        name = shown(Path(song.path.name))
-        label = name if len(batch.songs) == 1 else f"{i} of {len(batch.songs)}: {name}"
-        try:
-            outcome = batch.separate(song, label)
-        except SeparationError as error:
-            failures += 1
-            if journal is not None:
-                path = song.path if song.path == STDIN else song.path.absolute()
-                journal.add(engine=batch.engine, song=path, status="failed", error=str(error))
-            if len(batch.songs) == 1:
-                raise
-            if debug:
-                traceback.print_exc()
-            print(f"bsm-run: {printable(str(error))}", file=sys.stderr)
+        if not alone:
+            code = separate_in_processes(engine, options, found.songs, wish, processes, journal, debug)
         else:
-            done.append(outcome)
-            if journal is not None:
-                journal.add(engine=batch.engine, **outcome.fields())
-            _print_outcome(outcome)
-    if len(batch.songs) > 1:
-        _print_summary(done, failures)
-    if failures:
-        print(f"bsm-run: {failures} of {len(batch.songs)} songs failed", file=sys.stderr)
-    return 2 if failures else 0
+            separator = stack.enter_context(closing(open_separator(engine, **options)))
+            separator.times.seconds["open"] = time.perf_counter() - start
+            notes = _print_notes(separator, 0)
+            named, settings = settle(found.songs, wish, separator.stems)
+            known = known_songs(journal, common_fields(engine, separator.manifest, settings), settings)
+            sweep_for(named, settings)
+            code = separate_in_turn(Batch(separator, engine.name, settings), named, journal, known, debug)
+            _print_notes(separator, notes)
+            _print_times(separator, time.perf_counter() - start)
+    if found.unreadable:
+        say(f"{counted(len(found.unreadable), 'folder')} could not be read")
+    return 2 if found.unreadable else code
 
 
 def _print_notes(separator: Separator, printed: int) -> int:
     """Print the backend's notes after the first `printed`; returns how many there are."""
     for note in separator.backend.notes[printed:]:
-        print(f"bsm-run: {printable(note)}", file=sys.stderr)
+        say(note)
     return len(separator.backend.notes)
-
-
-def _print_outcome(outcome: Outcome) -> None:
-    name = printable(shown(outcome.song))
-    if not outcome.written:
-        print(f"{name}: skipped, its stems exist")
-        return
-    report = outcome.report
-    if report is None:
-        print(f"{name}: picture drawn, its stems exist")
-    else:
-        print(f"{name}: {_work(report.seconds, report.wall, 'separated in')}")
-        for stem, path in report.written.items():
-            cut = report.clipped[stem]
-            note = f"  ({counted(cut, 'sample')} clipped; --clip rescale or --subtype FLOAT avoids it)" if cut else ""
-            print(f"  {printable(str(path))}{note}")
-        for each in report.notes:
-            print(f"  note: {printable(each)}")
-        if report.gain != 1.0:
-            print(f"  all stems turned down to {report.gain:.3g} of their level so that none clips (see --clip)")
-    if outcome.plot in outcome.written:
-        print(f"  {printable(str(outcome.plot))}")
-
-
-def _print_summary(done: list[Outcome], failures: int) -> None:
-    separated = [outcome for outcome in done if outcome.written]
-    reports = [outcome.report for outcome in done if outcome.report is not None]
-    seconds, took = sum(report.seconds for report in reports), sum(report.wall for report in reports)
-    counts = f"{len(separated)} separated, {len(done) - len(separated)} skipped, {failures} failed"
-    work = f"; {_work(seconds, took, 'of audio in')}" if took else ""
-    print(f"{len(done) + failures} songs: {counts}{work}")
 
 
 def _print_times(separator: Separator, total: float) -> None:
@@ -245,11 +215,6 @@ def _print_times(separator: Separator, total: float) -> None:
     named = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.items())
     share = stages.get("engine", 0.0) / total
     print(f"{separator.backend.name}: {share:.0%} of {total:.1f} s in the engine (seconds per stage: {named})")
-
-
-def _work(seconds: float, took: float, joined: str) -> str:
-    """Such as "10.0 s separated in 5.6 s (1.8x real time)"."""
-    return f"{duration(seconds)} {joined} {duration(took)} ({pace(seconds, took)})"
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,12 @@ class Task:
 
     number: int  # from 1, in the list of all songs of the run
     song: NamedSong  # with an absolute path
+    tries: int = 0  # that were made before: workers died with it
+
+    @property
+    def again(self) -> bool:
+        """Whether stems that exist may be those of a worker that died: then they are not refused."""
+        return self.tries > 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Failure:
     """Why a song was not separated."""
 
     reason: str  # one line, as a user reads it
+    details: str = ""  # a traceback, for --debug
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Progress:
     """How far a song is. An executor may leave these out."""
 
     task: Task
+    stage: str  # what is done with it: `SEPARATION` or `PICTURE`
     done: int  # samples
     samples: int | None  # of the song, if known
     sample_rate: int  # Hz
@@ -87,7 +95,7 @@ Event = Started | Progress | Retried | Finished | Note
 class Executor(Protocol):
     """What brings songs to workers: processes of this machine, a shared folder, Ray."""
 
-    def run(self, tasks: Iterator[Task | None]) -> Iterator[Event]:
+    def run(self, tasks: Iterator[Task | None]) -> Generator[Event, None, None]:
         """Separate all `tasks`, each with one `Finished` as its last event; songs finish in any order.
 
         A task is taken from `tasks` when a worker is free for it. None means: none is ready now, ask again soon.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from runtime.engine.cgroups import groups_of, text_of
 from runtime.errors import OptionError
 
 ROOT = Path("/")
@@ -44,7 +45,7 @@ def _affinity() -> set[int] | None:
 def _core(cpu: int, root: Path) -> str:
     """The CPUs of its core, such as "0,8"."""
     siblings = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-    return _text(siblings).strip() or str(cpu)
+    return text_of(siblings).strip() or str(cpu)
 
 
 def _within_quota(count: int, root: Path) -> int:
@@ -52,26 +53,12 @@ def _within_quota(count: int, root: Path) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPUs that each cgroup of this process may use at a time, by cgroups version 2 and 1."""
-    mounts = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, group = line.split(":", 2)  # such as "4:cpu,cpuacct:/a/b", or "0::/a/b" of version 2
-        if not controllers:
-            for folder in _folders(mounts, group):
-                yield from _quota(_text(folder / "cpu.max"))
-        elif "cpu" in controllers.split(","):
-            for mount in (mounts / "cpu", mounts / controllers):
-                for folder in _folders(mount, group):
-                    yield from _quota(f"{_text(folder / 'cpu.cfs_quota_us')} {_text(folder / 'cpu.cfs_period_us')}")
-
-
-def _folders(mount: Path, group: str) -> list[Path]:
-    """Of a cgroup and those around it, each of which may have a quota.
-
-    In a container the group may be named as the host sees it, while `mount` is the container's own group.
-    """
-    inside = PurePosixPath(group.lstrip("/"))
-    return [mount / each for each in (inside, *inside.parents) if ".." not in each.parts]
+    """CPUs that each cgroup of this process may use at a time."""
+    for version, folder in groups_of("cpu", root):
+        if version == 2:
+            yield from _quota(text_of(folder / "cpu.max"))
+        else:
+            yield from _quota(f"{text_of(folder / 'cpu.cfs_quota_us')} {text_of(folder / 'cpu.cfs_period_us')}")
 
 
 def _quota(text: str) -> list[float]:
@@ -81,10 +68,3 @@ def _quota(text: str) -> list[float]:
     except ValueError:
         return []
     return [quota / period] if quota > 0 and period > 0 else []
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, ValueError):
-        return ""

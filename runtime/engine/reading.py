@@ -108,3 +108,9 @@ def _remedy(is_plan: bool, engine: Path) -> str:
 def rebuild_remedy(plan: Path, option: str = "") -> str:
     """The command that builds a plan again, for errors."""
     return f"bsm-export --rebuild {plan.with_suffix('')}{option} builds it again from {plan.with_suffix('.onnx').name}"
+
+
+def engine_sha256(engine: Path, manifest: Manifest) -> str | None:
+    """That of the content of `engine`, as its manifest says."""
+    file = (manifest.plan and manifest.plan.file) if engine.suffix.lower() == ".plan" else manifest.onnx
+    return file.sha256 if file else None

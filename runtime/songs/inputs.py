@@ -28,6 +28,7 @@ class NamedSong:
     path: Path
     name: Path
     by_name: bool = False  # given as a file, not found in a folder
+    settled: bool = False  # the name was given, too
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def find_songs(given: Iterable[Path], recursive: bool, output: Path) -> Found:
+def find_songs(given: Iterable[Path | NamedSong], recursive: bool, output: Path) -> Found:
     """The files of `given` and, sorted, the songs in its folders; each song once. Names may still be equal.
 
     `recursive` includes subfolders, whose tree the names keep. Hidden files, pipes, links to folders and subfolders
@@ -73,7 +74,9 @@ def find_songs(given: Iterable[Path], recursive: bool, output: Path) -> Found:
     songs: dict[Path, NamedSong] = {}
     unreadable: list[str] = []
     for path in given:
-        if _is_folder(path):
+        if isinstance(path, NamedSong):
+            found = [path]
+        elif _is_folder(path):
             inside = _in_folder(path, recursive, output)
             unreadable += inside.unreadable
             found = inside.songs
@@ -81,7 +84,10 @@ def find_songs(given: Iterable[Path], recursive: bool, output: Path) -> Found:
             found = [NamedSong(path, Path("stdin" if path == STDIN else path.stem), by_name=True)]
         for song in found:
             first = songs.setdefault(real(song.path), song)
-            songs[real(song.path)] = replace(first, by_name=first.by_name or song.by_name)
+            if first.settled and song.settled and first.name != song.name:
+                raise OptionError(f"{song.path}: is listed with two names, {first.name} and {song.name}: give it one")
+            named = song if song.settled else first
+            songs[real(song.path)] = replace(named, by_name=first.by_name or song.by_name)
     return Found(list(songs.values()), list(dict.fromkeys(unreadable)))
 
 

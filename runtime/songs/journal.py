@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from runtime.engine.manifest import Manifest
+from runtime.engine.reading import engine_sha256
 from runtime.errors import OptionError
+from runtime.songs.batch import Settings
+from runtime.songs.inputs import STDIN
 
 
 class Journal:
     """A file that gets one line per song as soon as the song is done; a context manager.
 
-    Lines are appended to those the file has, each in one write. Raises OptionError if the file cannot be written.
+    Lines are appended to those the file has, each in one write. `common` is what they all say. Raises OptionError if
+    the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, common: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        self.common = dict(common or {})
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
             self._file = os.open(path, flags, 0o666)
@@ -32,9 +39,9 @@ class Journal:
         self._before = b"" if last in (b"", b"\n") else b"\n"  # an earlier run did not finish its line
 
     def add(self, **fields: Any) -> None:
-        """One line: `time` (now, in UTC, as in ISO 8601) and `fields`, with paths as text."""
+        """One line: `time` (now, in UTC, as in ISO 8601), `common` and `fields`, with paths as text."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        line = json.dumps({"time": now, **fields}, default=str)
+        line = json.dumps({"time": now, **self.common, **fields}, default=str)
         data = self._before + line.encode() + b"\n"
         try:
             written = os.write(self._file, data)
@@ -43,6 +50,9 @@ class Journal:
         except OSError as error:
             raise self._cannot(error) from error
         self._before = b""
+
+    def add_failed(self, song: Path, error: str, **fields: Any) -> None:
+        self.add(song=song if song == STDIN else song.absolute(), status="failed", error=error, **fields)
 
     def _cannot(self, error: OSError | ValueError) -> OptionError:
         reason = getattr(error, "strerror", None) or error
@@ -63,3 +73,9 @@ def _ends(path: Path) -> tuple[bytes, bytes]:
         first = file.read(1)
         file.seek(-1, os.SEEK_END)
         return first, file.read(1)
+
+
+def common_fields(engine: Path, manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    """What the journal of a run says on each line: with what its songs were separated."""
+    sha256 = engine_sha256(engine, manifest)
+    return {"engine": engine.name, "engine_sha256": sha256, "format": settings.format}

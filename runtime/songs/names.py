@@ -61,7 +61,7 @@ def _apart(songs: list[NamedSong]) -> list[NamedSong]:
     """
     for apart in (_by_folder, _by_suffix):
         for same in _same_names(songs):
-            renamed = {song.path: new for song, new in zip(same, apart(same), strict=True)}
+            renamed = {song.path: new for song, new in zip(same, apart(same), strict=True) if not song.settled}
             songs = [renamed.get(song.path, song) for song in songs]
     return songs
 
