@@ -186,7 +186,7 @@ def _work(batch: Batch, name: str, tasks: queue.SimpleQueue[Task], stopping: thr
             pipe.send(Note(note))
         told = len(backend.notes)
         task = tasks.get()
-        pipe.send(Finished(task, _result(batch, task, _teller(task, pipe, stopping)), name))
+        pipe.send(Finished(task, result_of(batch, task, _teller(task, pipe, stopping)), name))
 
 
 def _teller(task: Task, pipe: Connection, stopping: threading.Event) -> Tell:
@@ -205,7 +205,7 @@ def _teller(task: Task, pipe: Connection, stopping: threading.Event) -> Tell:
     return tell
 
 
-def _result(batch: Batch, task: Task, tell: Tell) -> Outcome | Failure:
+def result_of(batch: Batch, task: Task, tell: Tell) -> Outcome | Failure:
     existing = "skip" if task.again and batch.settings.existing == "refuse" else None
     try:
         return batch.separate(task.song, tell, existing)
