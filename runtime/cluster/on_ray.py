@@ -233,12 +233,15 @@ class OnRay:
             return
         try:
             answered: Result = self._ray.get(answer)
-        except self._ray.exceptions.RayError as error:
+        except self._ray.exceptions.RayActorError as error:
+            yield Finished(task, Failure(f"{task.song.path}: its worker died {TRIES} times", str(error)), worker.name, TRIES)
             worker.actor.sweep.remote(task)  # in the process that comes, where the last one died
-            how = f"its worker died {TRIES} times" if _died(self._ray, error) else "its worker failed"
+            worker.task, worker.place, worker.asked = None, None, worker.actor.place.remote()
+            return
+        except self._ray.exceptions.RayError as error:
             worker.task = None
-            failure = Failure(f"{task.song.path}: {how} ({_reason(error)})", str(error))
-            yield Finished(task, failure, worker.name, TRIES)
+            failure = Failure(f"{task.song.path}: Ray failed: {_reason(error)}", str(error))
+            yield Finished(task, failure, worker.name, worker.tries)
             return
         yield from self._seen(worker, answered.place.pid)
         worker.task, worker.place = None, answered.place
@@ -269,6 +272,7 @@ def _connected(address: str, cpus: int | None) -> Any:
     # Whoever reaches the ports of a Ray without tokens runs code on it. Read when Ray is imported.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # its messages go to standard output: events say the same
     if address == LOCAL:  # not in a file, which Ray would leave
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
@@ -283,10 +287,6 @@ def _connected(address: str, cpus: int | None) -> Any:
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, AuthenticationError, by how far it came
         raise EngineError(f"--ray {address}: Ray cannot be reached ({_reason(error)})") from error
     return ray
-
-
-def _died(ray: Any, error: Exception) -> bool:
-    return isinstance(error, (ray.exceptions.RayActorError, ray.exceptions.NodeDiedError))
 
 
 def _reason(error: Exception) -> str:
