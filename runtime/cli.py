@@ -20,7 +20,7 @@ from runtime.errors import OptionError
 from runtime.printable import counted, printable
 from runtime.separation.procedure import DEFAULT_OVERLAP, PROCEDURES
 from runtime.separation.separator import Separator, open_separator
-from runtime.songs.batch import Batch, Settings
+from runtime.songs.batch import Settings
 from runtime.songs.in_turn import separate_in_turn
 from runtime.songs.inputs import STDIN, SUFFIXES, find_songs
 from runtime.songs.journal import Journal, common_fields
@@ -29,6 +29,7 @@ from runtime.songs.listed import read_list
 from runtime.songs.piped import check_standard_input
 from runtime.songs.separate import CHANNELS
 from runtime.songs.settle import settle, sweep_for
+from runtime.songs.stored import batch_for
 from runtime.songs.telling import say
 
 app = typer.Typer(add_completion=False)
@@ -193,7 +194,7 @@ def run(
             named, settings = settle(found.songs, wish, separator.stems)
             known = known_songs(journal, common_fields(engine, separator.manifest, settings), settings)
             sweep_for(named, settings)
-            code = separate_in_turn(Batch(separator, engine.name, settings), named, journal, known, debug)
+            code = separate_in_turn(batch_for(separator, engine.name, settings), named, journal, known, debug)
             _print_notes(separator, notes)
             _print_times(separator, time.perf_counter() - start)
     if found.unreadable:

@@ -18,6 +18,7 @@ from runtime.errors import EngineError, SeparationError
 from runtime.separation.separator import open_separator
 from runtime.songs.batch import missing_folders
 from runtime.songs.inputs import NamedSong
+from runtime.songs.store import is_address
 
 Sizing = Callable[[int | None], tuple[int, dict[str, Any]]]
 POLL = 0.5  # s after which tasks are asked for again where none was ready
@@ -117,6 +118,8 @@ class LocalProcesses:
     def _make_folder(self, task: Task) -> None:
         """Here, as a worker that made it would remove it after a failure, while another begins to write into it."""
         folder = self._folder(task)
+        if is_address(folder):
+            return
         self._made += reversed(missing_folders(folder))
         with suppress(OSError):  # the worker says why
             folder.mkdir(parents=True, exist_ok=True)

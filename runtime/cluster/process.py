@@ -22,6 +22,7 @@ from runtime.printable import first_line
 from runtime.separation.separator import Separator, open_separator
 from runtime.songs.batch import Batch, Outcome
 from runtime.songs.progress import Tell
+from runtime.songs.stored import batch_for
 
 GRACE = 5.0  # s in which a worker that was told to stop removes its parts
 EVERY = 0.25  # s between two reports of progress
@@ -150,7 +151,7 @@ def serve(job: Job, name: str, memory: int | None, opener: Opener, pipe: Connect
         with suppress(OSError):  # the driver is gone
             try:
                 separator = opener(job.engine, **job.options)
-                batch = Batch(separator, job.engine.name, job.settings)
+                batch = batch_for(separator, job.engine.name, job.settings)
             except SeparationError as error:
                 pipe.send(error)
             except Exception as error:

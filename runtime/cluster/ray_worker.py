@@ -13,6 +13,8 @@ from runtime.cluster.process import Opener, result_of
 from runtime.cluster.work import Failure, Job, Progress, Task
 from runtime.errors import EngineError, SeparationError
 from runtime.songs.batch import Batch, Outcome
+from runtime.songs.progress import Tell
+from runtime.songs.stored import batch_for
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class RayWorker:
         self._batch: Batch | None = None
         self._error: SeparationError | None = None
         try:
-            self._batch = Batch(opener(job.engine, **job.options), job.engine.name, job.settings)
+            self._batch = batch_for(opener(job.engine, **job.options), job.engine.name, job.settings)
         except SeparationError as error:  # an exception would make Ray start it again and again
             self._error = error
 
@@ -62,7 +64,7 @@ class RayWorker:
         self._progress = None
         return Result(result_of(self._batch, task, self._teller(task)), self.place())
 
-    def _teller(self, task: Task):  # type: ignore[no-untyped-def]
+    def _teller(self, task: Task) -> Tell:
         def tell(stage: str, samples: int | None, sample_rate: int, done: int) -> None:
             if self._stopping.is_set():
                 raise EngineError("stopped")

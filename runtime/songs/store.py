@@ -74,7 +74,7 @@ def objects(folder: Path, recursive: bool) -> Iterator[Stored]:
 
 def fetch(path: Path, target: Path) -> None:
     """Copy the object to the new file `target`, piece by piece. Raises AudioError, also if the disk has no room."""
-    before = _info(path)
+    before = _existing(path)
     if before["type"] != "file":
         raise AudioError(f"{address(path)}: is a folder, not a song")
     size = int(before["size"] or 0)
@@ -90,7 +90,7 @@ def fetch(path: Path, target: Path) -> None:
                 file.write(_piece(path, start, min(size, start + PIECE)))
     except OSError as error:
         raise AudioError(f"{address(path)}: cannot be copied to {target.parent} ({error.strerror or error})") from error
-    after = _info(path)
+    after = _existing(path)
     if any(before.get(key) != after.get(key) for key in ("size", "ETag", "etag")):
         raise AudioError(f"{address(path)}: was replaced while it was fetched: separate it again")
 
@@ -139,6 +139,13 @@ def remove(path: Path) -> None:
         _tried(path, "removed", lambda fs, name: fs.rm_file(name))
     except FileNotFoundError:
         return
+
+
+def _existing(path: Path) -> dict[str, Any]:
+    try:
+        return _info(path)
+    except FileNotFoundError as error:
+        raise AudioError(f"{address(path)}: there is no such object: check the address") from error
 
 
 def _info(path: Path) -> dict[str, Any]:
