@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 REFUSED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-Fault = Callable[[dict[str, Any]], str | None]  # a request as WSGI gives it: the status of an answer that fails, or none
+Fault = Callable[
+    [dict[str, Any]], str | None
+]  # a request as WSGI gives it: the status of an answer that fails, or none
 
 
 class S3:

@@ -11,18 +11,21 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runtime.audio.leftovers import sweep
+from runtime.backends.device import parse_device
 from runtime.cluster.process import Opener
 from runtime.cluster.ray_worker import Place, RayWorker, Result
 from runtime.cluster.work import TRIES, Event, Failure, Finished, Job, Note, Retried, Started, Task
 from runtime.errors import EngineError, OptionError, SeparationError
 from runtime.printable import first_line
 from runtime.separation.separator import open_separator
+from runtime.songs.batch import Settings
 
 LOCAL = "local"  # an address: Ray is started on this machine, for this run only
 EVERY = 1.0  # s between two questions how far a song is
@@ -73,7 +76,7 @@ class OnRay:
         self._tasks: Iterator[Task | None] = iter(())
         self._more = True
 
-    def run(self, tasks: Iterator[Task | None]) -> Iterator[Event]:
+    def run(self, tasks: Iterator[Task | None]) -> Generator[Event, None, None]:
         """As in `Executor`. Progress comes every `EVERY` seconds. Raises EngineError if Ray cannot be reached."""
         self._tasks, self._more, self._began = tasks, True, time.monotonic()
         self._ray = _connected(self.address, self._most and self._most * self._cpus)
@@ -234,7 +237,9 @@ class OnRay:
         try:
             answered: Result = self._ray.get(answer)
         except self._ray.exceptions.RayActorError as error:
-            yield Finished(task, Failure(f"{task.song.path}: its worker died {TRIES} times", str(error)), worker.name, TRIES)
+            yield Finished(
+                task, Failure(f"{task.song.path}: its worker died {TRIES} times", str(error)), worker.name, TRIES
+            )
             worker.actor.sweep.remote(task)  # in the process that comes, where the last one died
             worker.task, worker.place, worker.asked = None, None, worker.actor.place.remote()
             return
@@ -265,6 +270,20 @@ class OnRay:
         for worker in busy:
             if worker.task is not None:
                 sweep((self.job.settings.folder / worker.task.song.name).parent)
+
+
+def ray_executor(address: str, engine: Path, options: dict[str, Any], settings: Settings, most: int | None) -> OnRay:
+    """Workers for `engine` with the `options` of `open_separator`, `most` at most (None: as many as there is room).
+
+    `options["threads"]` is the number of CPUs of each (None: 1); what runs on a GPU gets one to itself. Raises
+    OptionError.
+    """
+    device = parse_device(options["device"])
+    if device.index:
+        raise OptionError(f"--device {device}: Ray chooses the GPU: give --device {device.kind}")
+    cpus = options["threads"] or 1
+    gpus = int(device.kind in ("cuda", "tensorrt") or engine.suffix == ".plan")
+    return OnRay(Job(engine.absolute(), settings, options | {"threads": cpus}), address, most, cpus, gpus)
 
 
 def _connected(address: str, cpus: int | None) -> Any:

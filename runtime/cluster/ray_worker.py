@@ -6,7 +6,6 @@ import os
 import platform
 import threading
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runtime.audio.leftovers import sweep
 from runtime.cluster.process import Opener, result_of
