@@ -23,7 +23,7 @@ from runtime.cluster.process import Opener
 from runtime.cluster.ray_worker import Place, RayWorker, Result
 from runtime.cluster.work import TRIES, Event, Failure, Finished, Job, Note, Retried, Started, Task
 from runtime.errors import EngineError, OptionError, SeparationError
-from runtime.printable import first_line
+from runtime.printable import counted, first_line
 from runtime.separation.separator import open_separator
 from runtime.songs.batch import Settings
 
@@ -101,9 +101,10 @@ class OnRay:
                     return
                 self._dismiss_idle()
             yield from self._hear()
-            if not waited and not any(worker.place for worker in self._workers):
-                if waited := time.monotonic() > self._began + PATIENCE:
-                    needs = f"{self._cpus} CPUs" + (f" and {self._gpus} GPU" if self._gpus else "")
+            if not waited and time.monotonic() > self._began + PATIENCE:
+                waited = True
+                if not any(worker.place for worker in self._workers):
+                    needs = counted(self._cpus, "CPU") + (f" and {self._gpus} GPU" if self._gpus else "")
                     yield Note(f"Ray at {self.address}: waiting for a machine with {needs} free")
 
     def _count_room(self) -> int:
