@@ -17,7 +17,7 @@ from runtime.engine.memory import peak_memory
 from runtime.errors import EngineError, SeparationError
 from runtime.separation.separator import open_separator
 from runtime.songs.batch import missing_folders
-from runtime.songs.inputs import NamedSong
+from runtime.songs.inputs import NamedSong, shown
 from runtime.songs.store import is_address
 
 Sizing = Callable[[int | None], tuple[int, dict[str, Any]]]
@@ -163,7 +163,7 @@ class LocalProcesses:
         if tries < TRIES:
             self._again.append(replace(task, tries=tries))
             return Retried(task, tries, reason)
-        failure = Failure(f"{task.song.path}: its process died {TRIES} times ({reason})")
+        failure = Failure(f"{shown(task.song.path)}: its process died {TRIES} times ({reason})")
         return Finished(task, failure, place.name, tries)
 
     def _give_up(self, place: _Place, error: SeparationError) -> None:

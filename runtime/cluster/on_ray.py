@@ -26,6 +26,7 @@ from runtime.errors import EngineError, OptionError, SeparationError
 from runtime.printable import counted, first_line
 from runtime.separation.separator import open_separator
 from runtime.songs.batch import Settings
+from runtime.songs.inputs import shown
 
 LOCAL = "local"  # an address: Ray is started on this machine, for this run only
 EVERY = 1.0  # s between two questions how far a song is
@@ -239,14 +240,14 @@ class OnRay:
             answered: Result = self._ray.get(answer)
         except self._ray.exceptions.RayActorError as error:
             yield Finished(
-                task, Failure(f"{task.song.path}: its worker died {TRIES} times", str(error)), worker.name, TRIES
+                task, Failure(f"{shown(task.song.path)}: its worker died {TRIES} times", str(error)), worker.name, TRIES
             )
             worker.actor.sweep.remote(task)  # in the process that comes, where the last one died
             worker.task, worker.place, worker.asked = None, None, worker.actor.place.remote()
             return
         except self._ray.exceptions.RayError as error:
             worker.task = None
-            failure = Failure(f"{task.song.path}: Ray failed: {_reason(error)}", str(error))
+            failure = Failure(f"{shown(task.song.path)}: Ray failed: {_reason(error)}", str(error))
             yield Finished(task, failure, worker.name, worker.tries)
             return
         yield from self._seen(worker, answered.place.pid)

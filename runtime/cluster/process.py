@@ -21,6 +21,7 @@ from runtime.errors import EngineError, SeparationError
 from runtime.printable import first_line
 from runtime.separation.separator import Separator, open_separator
 from runtime.songs.batch import Batch, Outcome
+from runtime.songs.inputs import shown
 from runtime.songs.progress import Tell
 from runtime.songs.stored import batch_for
 
@@ -215,7 +216,7 @@ def result_of(batch: Batch, task: Task, tell: Tell) -> Outcome | Failure:
     except ConnectionError:  # the driver is gone
         raise
     except MemoryError:
-        return Failure(f"{task.song.path}: out of memory: use a smaller --batch, or fewer processes with --jobs")
+        return Failure(f"{shown(task.song.path)}: out of memory: use a smaller --batch, or fewer processes with --jobs")
     except Exception as error:
         summary = first_line(f"{type(error).__name__}: {error}")
-        return Failure(f"{task.song.path}: internal error, please report it: {summary}", traceback.format_exc())
+        return Failure(f"{shown(task.song.path)}: internal error, please report it: {summary}", traceback.format_exc())

@@ -59,7 +59,7 @@ class RayWorker:
             return Result(self._error or EngineError(f"{self._job.engine}: is not open"), self.place())
         if os.getpid() != pid:
             self.sweep(task)
-            task = replace(task, again=True)
+            task = replace(task, tries=1)
         self._progress = None
         return Result(result_of(self._batch, task, self._teller(task)), self.place())
 

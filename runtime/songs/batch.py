@@ -15,7 +15,7 @@ from runtime.errors import AudioError, EngineError, OptionError
 from runtime.pictures.page import new_figure
 from runtime.pictures.plot import plot_song
 from runtime.separation.separator import Separator
-from runtime.songs.inputs import NamedSong, real, recorded
+from runtime.songs.inputs import NamedSong, real, recorded, shown
 from runtime.songs.piped import as_file
 from runtime.songs.progress import PICTURE, SEPARATION, Tell
 from runtime.songs.separate import Report, check_channels, separate_file
@@ -88,7 +88,7 @@ def check_songs(songs: Sequence[NamedSong], settings: Settings) -> None:
             path = stem_file(settings, song, stem)
             if path in taken:
                 raise OptionError(
-                    f"{taken[path]} and {song.path}: a stem of each would be written to {path}: separate them in "
+                    f"{shown(taken[path])} and {shown(song.path)}: a stem of each would be written to {shown(path)}: separate them in "
                     "two runs, with another -o for each"
                 )
             taken[path] = song.path

@@ -102,7 +102,9 @@ def find_songs(given: Iterable[Path | NamedSong], recursive: bool, output: Path)
         for song in found:
             first = songs.setdefault(real(song.path), song)
             if first.settled and song.settled and first.name != song.name:
-                raise OptionError(f"{song.path}: is listed with two names, {first.name} and {song.name}: give it one")
+                raise OptionError(
+                    f"{shown(song.path)}: is listed with two names, {first.name} and {song.name}: give it one"
+                )
             named = song if song.settled else first
             songs[real(song.path)] = replace(named, by_name=first.by_name or song.by_name)
     return Found(list(songs.values()), list(dict.fromkeys(unreadable)))
