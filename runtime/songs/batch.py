@@ -88,8 +88,8 @@ def check_songs(songs: Sequence[NamedSong], settings: Settings) -> None:
             path = stem_file(settings, song, stem)
             if path in taken:
                 raise OptionError(
-                    f"{shown(taken[path])} and {shown(song.path)}: a stem of each would be written to {shown(path)}: separate them in "
-                    "two runs, with another -o for each"
+                    f"{shown(taken[path])} and {shown(song.path)}: a stem of each would be written to "
+                    f"{shown(path)}: separate them in two runs, with another -o for each"
                 )
             taken[path] = song.path
 

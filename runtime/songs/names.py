@@ -35,8 +35,8 @@ def name_songs(songs: list[NamedSong], output: Path, stems: Sequence[str]) -> li
         other = names.setdefault(song.name, song)
         if other is not song:
             raise OptionError(
-                f"{shown(other.path)} and {shown(song.path)}: their stems would both be called {song.name}_...: separate them in two "
-                "runs, with another -o for each"
+                f"{shown(other.path)} and {shown(song.path)}: their stems would both be called {song.name}_...: "
+                "separate them in two runs, with another -o for each"
             )
     return named
 
