@@ -29,7 +29,7 @@ def s3_server() -> Iterator[S3]:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application = DomainDispatcherApplication(create_backend_app, service="s3")
+    application = DomainDispatcherApplication(create_backend_app)
 
     def failing(request: dict[str, Any], respond: Any) -> Any:
         server.requests.append((request["REQUEST_METHOD"], request["PATH_INFO"]))

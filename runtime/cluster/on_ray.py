@@ -1,8 +1,11 @@
 """Workers on a cluster of Ray, or on a Ray of this machine's own: an executor.
 
-Each worker is an actor with an engine of its own. Ray starts it again, where there is room, when its process or its
-machine dies, and gives it the same song again; machines that join get workers. Through Ray go the names of songs and
-what was done with them; songs and stems go from and to files.
+Each worker is an actor with an engine of its own. For one whose process or machine dies another is asked for, and its
+song goes to the next that is free; machines that join get workers. Through Ray go the names of songs and what was done
+with them; songs and stems go from and to files.
+
+Ray itself neither starts actors again nor repeats calls: while it does not know yet that a machine is gone, it would
+repeat a call to it until the song has no tries left.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,6 @@ class _Worker:
     asked: Any  # the answer to come: `Place` until its engine is open, then `Result` while it has a song
     place: Place | None = None
     task: Task | None = None
-    tries: int = 1  # with that song, as far as seen
     told: int = 0  # notes of its backend
     poll: Any = None  # the answer to come of how far its song is
     polled: float = field(default_factory=time.monotonic)
@@ -71,7 +73,8 @@ class OnRay:
         self._most = most
         self._cpus, self._gpus, self._opener = cpus, gpus, opener
         self._workers: list[_Worker] = []
-        self._again: deque[Task] = deque()  # their worker turned out to be unable to open the engine
+        self._again: deque[Task] = deque()  # songs whose worker died
+        self._lost: dict[int, Task] = {}  # all of those so far, by number
         self._failures: list[SeparationError] = []  # of workers that could not open the engine
         self._began = 0.0
         self._tasks: Iterator[Task | None] = iter(())
@@ -123,20 +126,13 @@ class OnRay:
         wanted = max(self._room, 2 * opened, 1)
         if most is not None:
             wanted = min(wanted, most)
-        if self._more and len(self._failures) < TRIES:
+        if (self._more or self._again) and len(self._failures) < TRIES:
             while len(self._workers) < wanted:
                 self._workers.append(self._hired())
 
     def _hired(self) -> _Worker:
-        # Calls to an actor that is starting again wait only if Ray counts the tries; else they fail at once.
-        remote = self._ray.remote(
-            num_cpus=self._cpus,
-            num_gpus=self._gpus,
-            max_restarts=-1,
-            max_task_retries=TRIES - 1,
-            max_concurrency=2,
-        )(RayWorker)
-        actor = remote.remote(self.job, self._opener)
+        remote = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_concurrency=2)(RayWorker)
+        actor = remote.remote(self.job, self._opener, list(self._lost.values()))
         return _Worker(actor, actor.place.remote())
 
     def _give(self) -> Iterator[Event]:
@@ -147,8 +143,8 @@ class OnRay:
             task = self._again.popleft() if self._again else self._next()
             if task is None:
                 return
-            worker.task, worker.tries, worker.polled = task, 1, time.monotonic()
-            worker.asked = worker.actor.separate.remote(task, worker.place.pid)
+            worker.task, worker.polled = task, time.monotonic()
+            worker.asked = worker.actor.separate.remote(task)
             yield Started(task, worker.name)
 
     def _next(self) -> Task | None:
@@ -161,7 +157,7 @@ class OnRay:
             return None
 
     def _dismiss_idle(self) -> None:
-        """Nothing is left to begin: a worker that must start again may need the room."""
+        """Nothing is left to begin: others may need the room."""
         for worker in [worker for worker in self._workers if worker.task is None]:
             self._dismiss(worker)
 
@@ -175,7 +171,7 @@ class OnRay:
         answers: dict[Any, tuple[_Worker, Callable[[_Worker, Any], Iterator[Event]]]] = {}
         for worker in self._workers:
             if worker.task is not None and worker.poll is None and time.monotonic() > worker.polled + EVERY:
-                worker.poll = worker.actor.progress.options(max_task_retries=0).remote()
+                worker.poll = worker.actor.progress.remote()
             if worker.poll is not None:
                 answers[worker.poll] = worker, self._polled
             if worker.place is None:
@@ -195,12 +191,12 @@ class OnRay:
     def _opened(self, worker: _Worker, answer: Any) -> Iterator[Event]:
         try:
             place: Place = self._ray.get(answer)
-            error = place.error
         except self._ray.exceptions.RayError as died:
-            place, error = None, EngineError(f"{self.job.engine}: the process that opens it dies ({_reason(died)})")
-        if place is None or error is not None:
-            where = f" on {place.host}" if place else ""
-            yield from self._give_up(worker, error, where)
+            error = EngineError(f"{self.job.engine}: the process that opens it dies ({_reason(died)})")
+            yield from self._give_up(worker, error, "")
+            return
+        if place.error is not None:
+            yield from self._give_up(worker, place.error, f" on {place.host}")
             return
         worker.place = place
         yield from self._notes(worker, place)
@@ -218,19 +214,10 @@ class OnRay:
 
     def _polled(self, worker: _Worker, answer: Any) -> Iterator[Event]:
         worker.poll, worker.polled = None, time.monotonic()
-        with suppress(self._ray.exceptions.RayError):  # it is starting again
-            pid, progress = self._ray.get(answer)
-            if worker.task is not None and worker.place is not None:
-                yield from self._seen(worker, pid)
-                if progress is not None and progress.task.number == worker.task.number:
-                    yield progress
-
-    def _seen(self, worker: _Worker, pid: int) -> Iterator[Event]:
-        """Its song has another process than before: Ray has started the worker again."""
-        if worker.task is not None and worker.place is not None and pid != worker.place.pid:
-            yield Retried(worker.task, worker.tries, "its worker died")
-            worker.tries += 1
-            worker.place = Place(worker.place.host, pid, worker.place.notes)
+        with suppress(self._ray.exceptions.RayError):  # it died: the answer about its song says so
+            progress = self._ray.get(answer)
+            if worker.task is not None and progress is not None and progress.task.number == worker.task.number:
+                yield progress
 
     def _finished(self, worker: _Worker, answer: Any) -> Iterator[Event]:
         task = worker.task
@@ -239,32 +226,32 @@ class OnRay:
         try:
             answered: Result = self._ray.get(answer)
         except self._ray.exceptions.RayActorError as error:
-            yield Finished(
-                task, Failure(f"{shown(task.song.path)}: its worker died {TRIES} times", str(error)), worker.name, TRIES
-            )
-            worker.actor.sweep.remote(task)  # in the process that comes, where the last one died
-            worker.task, worker.place, worker.asked = None, None, worker.actor.place.remote()
-            return
+            self._dismiss(worker)
+            yield self._died(worker, task, error)
         except self._ray.exceptions.RayError as error:
             worker.task = None
             failure = Failure(f"{shown(task.song.path)}: Ray failed: {_reason(error)}", str(error))
-            yield Finished(task, failure, worker.name, worker.tries)
-            return
-        yield from self._seen(worker, answered.place.pid)
-        worker.task, worker.place = None, answered.place
-        yield from self._notes(worker, answered.place)
-        if isinstance(answered.result, SeparationError):
-            self._again.append(task)
-            yield from self._give_up(worker, answered.result, f" on {answered.place.host}")
+            yield Finished(task, failure, worker.name, task.tries + 1)
         else:
-            yield Finished(task, answered.result, worker.name, worker.tries)
+            worker.task = None
+            yield from self._notes(worker, answered.place)
+            yield Finished(task, answered.result, worker.name, task.tries + 1)
+
+    def _died(self, worker: _Worker, task: Task, error: Exception) -> Event:
+        tries = task.tries + 1
+        self._lost[task.number] = task
+        if tries < TRIES:
+            self._again.append(replace(task, tries=tries))
+            return Retried(task, tries, f"its worker {worker.name} is gone")
+        failure = Failure(f"{shown(task.song.path)}: its worker died {TRIES} times", str(error))
+        return Finished(task, failure, worker.name, tries)
 
     def _stop(self) -> None:
         """End all workers; those at work first end their song without parts of stems, if they can within `GRACE`."""
         busy = [worker for worker in self._workers if worker.task is not None]
         with suppress(Exception):  # Ray may be gone, and its workers with it
             for worker in busy:
-                worker.actor.stop.options(max_task_retries=0).remote()
+                worker.actor.stop.remote()
             if busy:
                 self._ray.wait([worker.asked for worker in busy], num_returns=len(busy), timeout=GRACE)
         for worker in list(self._workers):
@@ -306,7 +293,10 @@ def _connected(address: str, cpus: int | None) -> Any:
     try:
         ray.init(address, **options)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, AuthenticationError, by how far it came
-        raise EngineError(f"--ray {address}: Ray cannot be reached ({_reason(error)})") from error
+        raise EngineError(
+            f"--ray {address}: Ray cannot be reached ({_reason(error)}): check that it runs there, in this version, and "
+            "that its token is here, in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        ) from error
     return ray
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runtime.audio.leftovers import sweep
 from runtime.cluster.process import Opener, result_of
@@ -30,22 +30,25 @@ class Place:
 class Result:
     """What became of a song, and the notes of the backend up to then."""
 
-    result: Outcome | Failure | SeparationError  # the last: the engine cannot be opened
+    result: Outcome | Failure
     place: Place
 
 
 class RayWorker:
     """An actor. Its methods are called in two threads: one separates, the other answers."""
 
-    def __init__(self, job: Job, opener: Opener) -> None:
+    def __init__(self, job: Job, opener: Opener, lost: list[Task]) -> None:
+        """`lost` are songs whose workers died, maybe here: what they left is removed."""
         self._job = job
         self._progress: Progress | None = None
         self._stopping = threading.Event()
         self._batch: Batch | None = None
         self._error: SeparationError | None = None
+        for task in lost:
+            sweep((job.settings.folder / task.song.name).parent)
         try:
             self._batch = batch_for(opener(job.engine, **job.options), job.engine.name, job.settings)
-        except SeparationError as error:  # an exception would make Ray start it again and again
+        except SeparationError as error:  # an exception would come as a death, with Ray's words around it
             self._error = error
 
     def place(self) -> Place:
@@ -53,13 +56,10 @@ class RayWorker:
         notes = [] if self._batch is None else list(self._batch.separator.backend.notes)
         return Place(platform.node(), os.getpid(), notes, self._error)
 
-    def separate(self, task: Task, pid: int) -> Result:
-        """`pid` is the process that was asked first: in another one the song is tried again."""
+    def separate(self, task: Task) -> Result:
+        """Only where the engine is open."""
         if self._batch is None:
-            return Result(self._error or EngineError(f"{self._job.engine}: is not open"), self.place())
-        if os.getpid() != pid:
-            self.sweep(task)
-            task = replace(task, tries=1)
+            raise EngineError(f"{self._job.engine}: is not open")
         self._progress = None
         return Result(result_of(self._batch, task, self._teller(task)), self.place())
 
@@ -71,13 +71,9 @@ class RayWorker:
 
         return tell
 
-    def progress(self) -> tuple[int, Progress | None]:
-        """The process, and how far the song is."""
-        return os.getpid(), self._progress
-
-    def sweep(self, task: Task) -> None:
-        """Remove what a process that died has left beside the stems of `task`."""
-        sweep((self._job.settings.folder / task.song.name).parent)
+    def progress(self) -> Progress | None:
+        """How far the song is."""
+        return self._progress
 
     def stop(self) -> None:
         """Make `separate` end soon, without parts of stems."""

@@ -47,12 +47,13 @@ class StoredBatch(Batch):
         there = {name: size for name, size in files.items() if store.size_of(marker.with_name(name)) == size}
         stems = {stem: _of_stem(song, stem, settings, there) for stem in settings.stems}
         plot = f"{song.name.name}.png" if settings.plot else None
+        picture = None if plot is None else marker.with_name(plot)
         missing = [stem for stem, name in stems.items() if name is None]
         if plot is not None and plot not in there:
             missing = settings.stems  # a picture is drawn of all
         if not missing:
             paths = {stem: marker.with_name(name) for stem, name in stems.items() if name is not None}
-            return Outcome(song.path, paths, plot and marker.with_name(plot), [])
+            return Outcome(song.path, paths, picture, [])
         sweep(Path(tempfile.gettempdir()))
         with tempfile.TemporaryDirectory(prefix=own_prefix()) as scratch:
             here = replace(
@@ -67,7 +68,7 @@ class StoredBatch(Batch):
             uploaded = self._upload(outcome, here.folder, settings, marker)
         self._mark(marker, song, there | uploaded)
         paths = {stem: marker.with_name(name or outcome.stems[stem].name) for stem, name in stems.items()}
-        return _moved(outcome, here.folder, settings.folder, paths, plot and marker.with_name(plot))
+        return _moved(outcome, here.folder, settings.folder, paths, picture)
 
     def _upload(self, outcome: Outcome, here: Path, settings: Settings, marker: Path) -> dict[str, int]:
         """Returns the name and size of each file."""

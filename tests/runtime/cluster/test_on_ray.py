@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def finished(events: list[object]) -> dict[int, Finished]:
 
 def undisturbed(job: Job, songs: list, folder: Path) -> None:
     """The same songs in this process."""
-    batch = Batch(separator_of(), "x.onnx", Settings(folder, job.settings.stems))
+    batch = Batch(separator_of(), "x.onnx", replace(job.settings, folder=folder))
     for task in songs:
         batch.separate(task.song, lambda *state: None)
 
@@ -161,7 +162,7 @@ def test_who_has_not_the_token_is_refused(machines):
         command = [sys.executable, "-c", CLIENT, machines.address]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.stdout.startswith(f"EngineError --ray {machines.address}: Ray cannot be reached"), done
-        assert "uthenticat" in done.stdout and done.stdout.count("\n") == 1
+        assert done.stdout.count("\n") == 1 and "uthenticat" in done.stdout + done.stderr
 
 
 DRIVER = """
