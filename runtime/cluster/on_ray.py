@@ -294,7 +294,7 @@ def _connected(address: str, cpus: int | None) -> Any:
         ray.init(address, **options)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, AuthenticationError, by how far it came
         raise EngineError(
-            f"--ray {address}: Ray cannot be reached ({_reason(error)}): check that it runs there, in this version, and "
+            f"--ray {address}: Ray cannot be reached ({_reason(error)}): check that it runs there, and "
             "that its token is here, in RAY_AUTH_TOKEN or ~/.ray/auth_token"
         ) from error
     return ray
