@@ -20,7 +20,7 @@ from runtime.errors import OptionError
 from runtime.printable import counted, printable
 from runtime.separation.procedure import DEFAULT_OVERLAP, PROCEDURES
 from runtime.separation.separator import Separator, open_separator
-from runtime.songs.batch import Batch, Settings
+from runtime.songs.batch import Settings
 from runtime.songs.in_turn import separate_in_turn
 from runtime.songs.inputs import STDIN, SUFFIXES, find_songs
 from runtime.songs.journal import Journal, common_fields
@@ -29,6 +29,7 @@ from runtime.songs.listed import read_list
 from runtime.songs.piped import check_standard_input
 from runtime.songs.separate import CHANNELS
 from runtime.songs.settle import settle, sweep_for
+from runtime.songs.stored import batch_for
 from runtime.songs.telling import say
 
 app = typer.Typer(add_completion=False)
@@ -121,9 +122,19 @@ def run(
     precision_hint: PrecisionHint = None,
     threads: Threads = None,
     jobs: Annotated[
-        str,
-        typer.Option(metavar="N|auto", help="Processes, each with its own engine; auto: as cores and memory allow."),
-    ] = "1",
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Processes, each with its own engine; auto: as cores and memory allow.",
+            show_default="1; with --ray auto",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|auto|HOST:PORT", help="Use processes of Ray: its own here, this cluster's, or that."
+        ),
+    ] = None,
     listed: Annotated[
         Path | None,
         typer.Option("--list", metavar="FILE", help="Songs, a path or JSON a line; - is standard input."),
@@ -155,7 +166,9 @@ def run(
         raise OptionError("--manifest: not with --shared, whose journals are in its folder: leave it out")
     if STDIN in (songs or []):
         check_standard_input()
-    processes = parse_jobs(jobs)
+    if shared is not None and ray is not None:
+        raise OptionError("--shared and --ray exclude each other: give one of them")
+    processes = parse_jobs(jobs or ("1" if ray is None else "auto"))
     start = time.perf_counter()
     given = [*(songs or []), *(read_list(listed) if listed is not None else [])]
     options = {
@@ -183,11 +196,12 @@ def run(
     found = find_songs(given, recursive, output)
     for line in found.unreadable:
         say(line)
-    alone = len(found.songs) == 1 or processes == 1 or (processes is None and may_use_gpu(engine, device))
+    few = len(found.songs) == 1 or processes == 1 or (processes is None and may_use_gpu(engine, device))
+    alone = few and ray is None
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(manifest)) if manifest is not None else None
         if not alone:
-            code = separate_in_processes(engine, options, found.songs, wish, processes, journal, debug)
+            code = separate_in_processes(engine, options, found.songs, wish, processes, journal, debug, ray)
         else:
             separator = stack.enter_context(closing(open_separator(engine, **options)))
             separator.times.seconds["open"] = time.perf_counter() - start
@@ -195,7 +209,7 @@ def run(
             named, settings = settle(found.songs, wish, separator.stems)
             known = known_songs(journal, common_fields(engine, separator.manifest, settings), settings)
             sweep_for(named, settings)
-            code = separate_in_turn(Batch(separator, engine.name, settings), named, journal, known, debug)
+            code = separate_in_turn(batch_for(separator, engine.name, settings), named, journal, known, debug)
             _print_notes(separator, notes)
             _print_times(separator, time.perf_counter() - start)
     if found.unreadable:

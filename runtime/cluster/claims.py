@@ -10,6 +10,7 @@ from dataclasses import replace
 from runtime.audio.leftovers import sweep
 from runtime.cluster.board import Board
 from runtime.cluster.work import Event, Executor, Failure, Finished, Job, Note, Retried, Task
+from runtime.songs.inputs import shown
 
 LEASE = 300.0  # s; several times as long as NFS may show old attributes of a file (60 s by default)
 
@@ -57,7 +58,7 @@ class Claims:
         yield event
 
     def _give_up(self, task: Task, tries: int) -> None:
-        reason = f"{task.song.path}: its process died {tries} times (the last one was not heard of any more)"
+        reason = f"{shown(task.song.path)}: its process died {tries} times (the last one was not heard of any more)"
         if self._board.finish(task.number, True, {"error": reason, "tries": tries}):
             self._told_late.append(Finished(task, Failure(reason), "", tries))
 

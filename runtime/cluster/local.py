@@ -17,8 +17,9 @@ from runtime.engine.memory import peak_memory
 from runtime.errors import EngineError, SeparationError
 from runtime.separation.separator import open_separator
 from runtime.songs.batch import Outcome, missing_folders
-from runtime.songs.inputs import NamedSong
+from runtime.songs.inputs import NamedSong, shown
 from runtime.songs.progress import SEPARATION
+from runtime.songs.store import is_address
 
 Sizing = Callable[[int | None], tuple[int, dict[str, Any]]]
 POLL = 0.5  # s after which tasks are asked for again where none was ready
@@ -118,6 +119,8 @@ class LocalProcesses:
     def _make_folder(self, task: Task) -> None:
         """Here, as a worker that made it would remove it after a failure, while another begins to write into it."""
         folder = self._folder(task)
+        if is_address(folder):
+            return
         self._made += reversed(missing_folders(folder))
         with suppress(OSError):  # the worker says why
             folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +164,7 @@ class LocalProcesses:
         if tries < TRIES:
             self._again.append(replace(task, tries=tries))
             return Retried(task, tries, reason)
-        failure = Failure(f"{task.song.path}: its process died {TRIES} times ({reason})")
+        failure = Failure(f"{shown(task.song.path)}: its process died {TRIES} times ({reason})")
         return Finished(task, failure, place.name, tries)
 
     def _give_up(self, place: _Place, error: SeparationError) -> None:

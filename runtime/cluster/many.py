@@ -12,15 +12,16 @@ from runtime.cluster.board import Board
 from runtime.cluster.claims import Claims
 from runtime.cluster.drive import drive
 from runtime.cluster.local import LocalProcesses
+from runtime.cluster.on_ray import ray_executor
 from runtime.cluster.shared import SharedFolder
 from runtime.cluster.sharing import Measured, may_use_gpu, with_threads
 from runtime.cluster.status import failures_of
-from runtime.cluster.work import Job
+from runtime.cluster.work import Executor, Job
 from runtime.engine.reading import engine_sha256, read_manifest
 from runtime.engine.stems import stems_of
 from runtime.errors import OptionError
 from runtime.songs.batch import Settings
-from runtime.songs.inputs import NamedSong, find_songs, is_pipe, shown
+from runtime.songs.inputs import NamedSong, absolute, find_songs, is_pipe, recorded, shown
 from runtime.songs.journal import Journal, common_fields
 from runtime.songs.known import known_songs
 from runtime.songs.settle import settle, sweep_for
@@ -35,16 +36,23 @@ def separate_in_processes(
     jobs: int | None,
     journal: Journal | None,
     debug: bool,
+    ray: str | None = None,
 ) -> int:
     """Separate `songs` in `jobs` processes (None: as many as cores and memory allow); returns the exit code.
 
+    With `ray`, an address as in `OnRay`, they are workers of Ray (None: as many as there is room for).
     `options` are those of `open_separator`, `wish` is as in `settle`. Raises SeparationError.
     """
     manifest = read_manifest(engine, to_open=True)
     named, settings = settle(*_absolute(songs, wish), stems_of(manifest))
     known = known_songs(journal, common_fields(engine, manifest, settings), settings)
     sweep_for(named, settings)
-    return drive(_processes(engine, options, settings, jobs, len(named)), named, journal, known, debug)
+    executor: Executor
+    if ray is None:
+        executor = _processes(engine, options, settings, jobs, len(named))
+    else:
+        executor = ray_executor(ray, engine, options, settings, jobs)
+    return drive(executor, named, journal, known, debug)
 
 
 def separate_shared(
@@ -63,11 +71,8 @@ def separate_shared(
     """
     manifest = read_manifest(engine, to_open=True)
     available = stems_of(manifest)
-    wish = replace(wish, folder=wish.folder.absolute())
-    songs = [
-        str(each.absolute()) if isinstance(each, Path) else [str(each.path.absolute()), str(each.name)]
-        for each in given
-    ]
+    wish = replace(wish, folder=absolute(wish.folder))
+    songs = [recorded(each) if isinstance(each, Path) else [recorded(each.path), str(each.name)] for each in given]
     same = {
         "engine_sha256": engine_sha256(engine, manifest),
         "songs": hashlib.sha256(json.dumps([recursive, songs]).encode()).hexdigest(),
@@ -101,8 +106,8 @@ def _absolute(songs: list[NamedSong], wish: Settings) -> tuple[list[NamedSong], 
                 f"{shown(song.path)}: can be read only once: separate it alone, without --jobs and --shared"
             )
     return (
-        [replace(song, path=song.path.absolute()) for song in songs],
-        replace(wish, folder=wish.folder.absolute()),
+        [replace(song, path=absolute(song.path)) for song in songs],
+        replace(wish, folder=absolute(wish.folder)),
     )
 
 
@@ -110,7 +115,7 @@ def _of_the_result(options: dict[str, Any], wish: Settings) -> dict[str, Any]:
     """The options that the stems depend on."""
     kept = {key: options[key] for key in ("overlap", "tta", "shifts", "procedure")}
     names = ("stems", "format", "subtype", "clip", "channels", "existing", "plot")
-    return kept | {"output": str(wish.folder)} | {name: getattr(wish, name) for name in names}
+    return kept | {"output": recorded(wish.folder)} | {name: getattr(wish, name) for name in names}
 
 
 def _processes(

@@ -21,7 +21,9 @@ from runtime.errors import EngineError, SeparationError
 from runtime.printable import first_line
 from runtime.separation.separator import Separator, open_separator
 from runtime.songs.batch import Batch, Outcome
+from runtime.songs.inputs import shown
 from runtime.songs.progress import Tell
+from runtime.songs.stored import batch_for
 
 GRACE = 5.0  # s in which a worker that was told to stop removes its parts
 EVERY = 0.25  # s between two reports of progress
@@ -150,7 +152,7 @@ def serve(job: Job, name: str, memory: int | None, opener: Opener, pipe: Connect
         with suppress(OSError):  # the driver is gone
             try:
                 separator = opener(job.engine, **job.options)
-                batch = Batch(separator, job.engine.name, job.settings)
+                batch = batch_for(separator, job.engine.name, job.settings)
             except SeparationError as error:
                 pipe.send(error)
             except Exception as error:
@@ -186,7 +188,7 @@ def _work(batch: Batch, name: str, tasks: queue.SimpleQueue[Task], stopping: thr
             pipe.send(Note(note))
         told = len(backend.notes)
         task = tasks.get()
-        pipe.send(Finished(task, _result(batch, task, _teller(task, pipe, stopping)), name))
+        pipe.send(Finished(task, result_of(batch, task, _teller(task, pipe, stopping)), name))
 
 
 def _teller(task: Task, pipe: Connection, stopping: threading.Event) -> Tell:
@@ -205,7 +207,7 @@ def _teller(task: Task, pipe: Connection, stopping: threading.Event) -> Tell:
     return tell
 
 
-def _result(batch: Batch, task: Task, tell: Tell) -> Outcome | Failure:
+def result_of(batch: Batch, task: Task, tell: Tell) -> Outcome | Failure:
     existing = "skip" if task.again and batch.settings.existing == "refuse" else None
     try:
         return batch.separate(task.song, tell, existing)
@@ -214,7 +216,7 @@ def _result(batch: Batch, task: Task, tell: Tell) -> Outcome | Failure:
     except ConnectionError:  # the driver is gone
         raise
     except MemoryError:
-        return Failure(f"{task.song.path}: out of memory: use a smaller --batch, or fewer processes with --jobs")
+        return Failure(f"{shown(task.song.path)}: out of memory: use a smaller --batch, or fewer processes with --jobs")
     except Exception as error:
         summary = first_line(f"{type(error).__name__}: {error}")
-        return Failure(f"{task.song.path}: internal error, please report it: {summary}", traceback.format_exc())
+        return Failure(f"{shown(task.song.path)}: internal error, please report it: {summary}", traceback.format_exc())

@@ -15,7 +15,7 @@ from typing import Any
 from runtime.audio.part import Part, put_in_place
 from runtime.cluster.claims import LEASE
 from runtime.errors import AudioError, OptionError
-from runtime.songs.inputs import NamedSong
+from runtime.songs.inputs import NamedSong, recorded
 from runtime.songs.listed import parse_list
 
 LIST = "list.jsonl"
@@ -82,7 +82,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], list[NamedSong]]:
 
 
 def _begin(path: Path, head: dict[str, Any], songs: list[NamedSong]) -> None:
-    lines = [head, *({"song": str(song.path), "name": str(song.name)} for song in songs)]
+    lines = [head, *({"song": recorded(song.path), "name": str(song.name)} for song in songs)]
     try:
         part = Part(path)
         try:

@@ -15,7 +15,7 @@ from runtime.errors import AudioError, EngineError, OptionError
 from runtime.pictures.page import new_figure
 from runtime.pictures.plot import plot_song
 from runtime.separation.separator import Separator
-from runtime.songs.inputs import STDIN, NamedSong, real
+from runtime.songs.inputs import NamedSong, real, recorded, shown
 from runtime.songs.piped import as_file
 from runtime.songs.progress import PICTURE, SEPARATION, Tell
 from runtime.songs.separate import Report, check_channels, separate_file
@@ -49,11 +49,11 @@ class Outcome:
     def fields(self) -> dict[str, Any]:
         """For a line of a journal."""
         fields: dict[str, Any] = {
-            "song": self.song if self.song == STDIN else self.song.absolute(),
+            "song": recorded(self.song),
             "status": "separated" if self.written else "skipped",
-            "stems": {stem: path.absolute() for stem, path in self.stems.items()},
-            "plot": self.plot and self.plot.absolute(),
-            "written": [path.absolute() for path in self.written],
+            "stems": {stem: recorded(path) for stem, path in self.stems.items()},
+            "plot": self.plot and recorded(self.plot),
+            "written": [recorded(path) for path in self.written],
         }
         if self.report is not None:
             fields |= {
@@ -88,8 +88,8 @@ def check_songs(songs: Sequence[NamedSong], settings: Settings) -> None:
             path = stem_file(settings, song, stem)
             if path in taken:
                 raise OptionError(
-                    f"{taken[path]} and {song.path}: a stem of each would be written to {path}: separate them in "
-                    "two runs, with another -o for each"
+                    f"{shown(taken[path])} and {shown(song.path)}: a stem of each would be written to "
+                    f"{shown(path)}: separate them in two runs, with another -o for each"
                 )
             taken[path] = song.path
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import OptionError
+from runtime.songs import store
+from runtime.songs.store import address, check_address, is_address
 
 # Suffixes of the files in a folder that count as songs; a file given by name may have any.
 OF_LIBSNDFILE = (
@@ -41,7 +43,17 @@ class Found:
 
 def shown(path: Path) -> str:
     """`path` as messages call it."""
-    return "standard input" if path == STDIN else str(path)
+    return "standard input" if path == STDIN else address(path)
+
+
+def recorded(path: Path) -> str:
+    """`path` as a journal calls it: what it means does not depend on the current folder."""
+    return str(path) if path == STDIN else address(absolute(path))
+
+
+def absolute(path: Path) -> Path:
+    """An address is absolute as it is."""
+    return path if is_address(path) else path.absolute()
 
 
 def is_pipe(path: Path) -> bool:
@@ -53,8 +65,8 @@ def is_pipe(path: Path) -> bool:
 
 
 def real(path: Path) -> Path:
-    """`path` without links; unlike `Path.resolve` it accepts loops of links."""
-    return Path(os.path.realpath(path))
+    """`path` without links; unlike `Path.resolve` it accepts loops of links. A store has no links."""
+    return path if is_address(path) else Path(os.path.realpath(path))
 
 
 def _is_folder(path: Path) -> bool:
@@ -76,6 +88,11 @@ def find_songs(given: Iterable[Path | NamedSong], recursive: bool, output: Path)
     for path in given:
         if isinstance(path, NamedSong):
             found = [path]
+        elif is_address(path):
+            check_address(path)
+            inside = _in_store(path, recursive, output)
+            unreadable += inside.unreadable
+            found = inside.songs
         elif _is_folder(path):
             inside = _in_folder(path, recursive, output)
             unreadable += inside.unreadable
@@ -85,7 +102,9 @@ def find_songs(given: Iterable[Path | NamedSong], recursive: bool, output: Path)
         for song in found:
             first = songs.setdefault(real(song.path), song)
             if first.settled and song.settled and first.name != song.name:
-                raise OptionError(f"{song.path}: is listed with two names, {first.name} and {song.name}: give it one")
+                raise OptionError(
+                    f"{shown(song.path)}: is listed with two names, {first.name} and {song.name}: give it one"
+                )
             named = song if song.settled else first
             songs[real(song.path)] = replace(named, by_name=first.by_name or song.by_name)
     return Found(list(songs.values()), list(dict.fromkeys(unreadable)))
@@ -107,8 +126,31 @@ def _in_folder(root: Path, recursive: bool, output: Path) -> Found:
             path = here / name
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and not is_pipe(path):
                 songs.append(NamedSong(path, path.relative_to(root).with_name(path.stem)))
-    if not songs:
+    return _some(root, Found(songs, unreadable), recursive)
+
+
+def _in_store(root: Path, recursive: bool, output: Path) -> Found:
+    """The object `root`, or what is in the folder `root`."""
+    if store.size_of(root) is not None:
+        return Found([NamedSong(root, Path(root.stem), by_name=True)], [])
+    songs: list[NamedSong] = []
+    unreadable: list[str] = []
+    for each in store.objects(root, recursive):
+        if each.path is None:
+            unreadable.append(f"{each.address}: cannot be read (no file can have this name): rename it")
+            continue
+        name = each.path.relative_to(root)
+        stem = output != root and each.path.is_relative_to(output)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if each.path.suffix.lower() in SUFFIXES and not hidden and not stem:
+            songs.append(NamedSong(each.path, name.with_name(each.path.stem)))
+    return _some(root, Found(songs, unreadable), recursive)
+
+
+def _some(root: Path, found: Found, recursive: bool) -> Found:
+    """`found` in the folder `root`. Raises OptionError if there is no song."""
+    if not found.songs:
         hint = "" if recursive else ": -r searches its subfolders"
-        no_songs = f"{root}: no songs found (.wav, .flac, .mp3 and others){hint}"
-        raise OptionError(next(iter(unreadable), no_songs))
-    return Found(songs, unreadable)
+        no_songs = f"{shown(root)}: no songs found (.wav, .flac, .mp3 and others){hint}"
+        raise OptionError(next(iter(found.unreadable), no_songs))
+    return found

@@ -14,7 +14,7 @@ from runtime.engine.manifest import Manifest
 from runtime.engine.reading import engine_sha256
 from runtime.errors import OptionError
 from runtime.songs.batch import Settings
-from runtime.songs.inputs import STDIN
+from runtime.songs.inputs import recorded
 
 
 class Journal:
@@ -52,7 +52,7 @@ class Journal:
         self._before = b""
 
     def add_failed(self, song: Path, error: str, **fields: Any) -> None:
-        self.add(song=song if song == STDIN else song.absolute(), status="failed", error=error, **fields)
+        self.add(song=recorded(song), status="failed", error=error, **fields)
 
     def _cannot(self, error: OSError | ValueError) -> OptionError:
         reason = getattr(error, "strerror", None) or error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.songs.batch import Outcome, Settings, stem_file
-from runtime.songs.inputs import NamedSong
+from runtime.songs.inputs import NamedSong, recorded
 from runtime.songs.journal import Journal
 from runtime.songs.names import OUTPUT_SUFFIXES
 
@@ -34,7 +34,7 @@ class KnownSongs:
 
     def outcome(self, song: NamedSong) -> Outcome | None:
         """What is there of `song` if nothing is to be done with it."""
-        line = self._lines.get(str(song.path.absolute()))
+        line = self._lines.get(recorded(song.path))
         if line is None:
             return None
         stems = {stem: self._place(song, stem, line) for stem in self._settings.stems}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.audio import FORMATS, Form
 from runtime.errors import OptionError
-from runtime.songs.inputs import NamedSong, real
+from runtime.songs.inputs import NamedSong, real, shown
 
 OUTPUT_SUFFIXES = frozenset(Form(name, subtype).suffix for name, subtypes in FORMATS.items() for subtype in subtypes)
 
@@ -35,8 +35,8 @@ def name_songs(songs: list[NamedSong], output: Path, stems: Sequence[str]) -> li
         other = names.setdefault(song.name, song)
         if other is not song:
             raise OptionError(
-                f"{other.path} and {song.path}: their stems would both be called {song.name}_...: separate them in two "
-                "runs, with another -o for each"
+                f"{shown(other.path)} and {shown(song.path)}: their stems would both be called {song.name}_...: "
+                "separate them in two runs, with another -o for each"
             )
     return named
 

@@ -1,4 +1,4 @@
-"""Songs that come through a pipe: standard input, a named pipe, `<(...)` of a shell."""
+"""Songs that are no files of this machine: from standard input, a named pipe, `<(...)` of a shell, an object store."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import IO
 from runtime.audio.leftovers import own_prefix
 from runtime.errors import AudioError, OptionError, SeparationError
 from runtime.songs.inputs import STDIN, NamedSong, is_pipe, shown
+from runtime.songs.store import fetch, is_address
 
 PIECE = 1 << 20  # bytes
 LONGEST_WAIT = 10  # s for a program that writes into a named pipe
@@ -32,12 +33,12 @@ def check_standard_input() -> None:
 
 @contextmanager
 def as_file(song: NamedSong, folder: Path) -> Iterator[NamedSong]:
-    """`song` as a file that can be read several times: what comes through a pipe is copied first, to `folder`.
+    """`song` as a file that can be read several times: an object, or what comes through a pipe, is copied to `folder`.
 
     However long it is, it takes room on the disk and not in memory; the copy is removed in the end. Errors name the
     song as it was given. Raises AudioError if it cannot be copied.
     """
-    if not is_pipe(song.path):
+    if not is_pipe(song.path) and not is_address(song.path):
         yield song
         return
     try:
@@ -45,10 +46,13 @@ def as_file(song: NamedSong, folder: Path) -> Iterator[NamedSong]:
     except OSError as error:
         raise AudioError(f"{folder}: cannot be written ({error.strerror})") from error
     with temporary:
-        copy = Path(temporary.name) / song.name.name
+        copy = Path(temporary.name) / (song.path.name if is_address(song.path) else song.name.name)
         try:
-            with copy.open("xb") as target:
-                _copy(song.path, target)
+            if is_address(song.path):
+                fetch(song.path, copy)
+            else:
+                with copy.open("xb") as target:
+                    _copy(song.path, target)
         except OSError as error:
             raise AudioError(f"{shown(song.path)}: cannot be copied to {folder} ({error.strerror})") from error
         try:
