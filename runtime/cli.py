@@ -8,7 +8,7 @@ import traceback
 from contextlib import ExitStack, closing
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,8 @@ from runtime.engine.info import describe_engine
 from runtime.errors import OptionError, SeparationError
 from runtime.printable import counted, printable
 from runtime.separation.procedure import DEFAULT_OVERLAP, PROCEDURES
-from runtime.separation.separator import Separator, open_separator
+from runtime.separation.separator import open_separator
+from runtime.separation.streaming import SongSeparator
 from runtime.songs.batch import Batch, Outcome, Settings
 from runtime.songs.inputs import STDIN, SUFFIXES, find_songs, shown
 from runtime.songs.journal import Journal
@@ -32,6 +33,7 @@ Format = Enum("Format", {name: name.lower() for name in FORMATS}, type=str)  # t
 Subtype = Enum("Subtype", {name: name for name in SUBTYPES}, type=str)  # type: ignore[misc]
 Clip = Enum("Clip", {name: name for name in CLIP}, type=str)  # type: ignore[misc]
 Procedure = Enum("Procedure", {name: name for name in PROCEDURES}, type=str)  # type: ignore[misc]
+TRITON = "Separate with the model ENGINE of the Triton server at this gRPC address (see bsm-export --triton)."
 
 
 @app.command()
@@ -103,6 +105,9 @@ def run(
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
+    triton_client: Annotated[
+        str | None, typer.Option("--triton-client", metavar="HOST:PORT", help=TRITON, show_default=False)
+    ] = None,
     info: Annotated[bool, typer.Option("--info", help="Describe ENGINE and exit.")] = False,
     debug: Debug = False,
     version: Version = False,
@@ -113,6 +118,8 @@ def run(
             f"{engine}: named like a song: give the engine first (NAME.onnx or NAME.plan), then the songs"
         )
     if info:
+        if triton_client is not None:
+            raise OptionError("--info: describes an engine's files: leave out --triton-client")
         if songs:
             raise OptionError(f"--info takes no songs: leave out {songs[0]}")
         print("\n".join(map(printable, describe_engine(engine).split("\n"))))
@@ -131,8 +138,9 @@ def run(
         journal = stack.enter_context(Journal(manifest)) if manifest is not None else None
         separator = stack.enter_context(
             closing(
-                open_separator(
+                _opened(
                     engine,
+                    triton_client,
                     overlap=overlap,
                     batch=batch,
                     threads=threads,
@@ -169,6 +177,14 @@ def run(
     return 2 if found.unreadable else code
 
 
+def _opened(engine: Path, server: str | None, **options: Any) -> SongSeparator:
+    if server is None:
+        return open_separator(engine, **options)
+    from runtime.serving.triton.client import open_triton
+
+    return open_triton(server, str(engine), **options)
+
+
 def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
     """Returns the exit code: 2 if a song failed. The error of a single song is raised."""
     done: list[Outcome] = []
@@ -200,7 +216,7 @@ def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
     return 2 if failures else 0
 
 
-def _print_notes(separator: Separator, printed: int) -> int:
+def _print_notes(separator: SongSeparator, printed: int) -> int:
     """Print the backend's notes after the first `printed`; returns how many there are."""
     for note in separator.backend.notes[printed:]:
         print(f"bsm-run: {printable(note)}", file=sys.stderr)
@@ -238,7 +254,7 @@ def _print_summary(done: list[Outcome], failures: int) -> None:
     print(f"{len(done) + failures} songs: {counts}{work}")
 
 
-def _print_times(separator: Separator, total: float) -> None:
+def _print_times(separator: SongSeparator, total: float) -> None:
     stages = separator.times.seconds
     named = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.items())
     share = stages.get("engine", 0.0) / total

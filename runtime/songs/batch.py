@@ -13,7 +13,7 @@ from runtime.audio import Form, check_form, form_for, open_song
 from runtime.errors import AudioError, EngineError, OptionError
 from runtime.pictures.page import new_figure
 from runtime.pictures.plot import plot_song
-from runtime.separation.separator import Separator
+from runtime.separation.streaming import SongSeparator
 from runtime.songs.inputs import STDIN, NamedSong, real
 from runtime.songs.piped import as_file
 from runtime.songs.progress import song_progress
@@ -70,7 +70,7 @@ class Outcome:
 class Batch:
     """`songs` that go through `separator` one after the other; `engine` is the name of its file."""
 
-    def __init__(self, separator: Separator, engine: str, songs: list[NamedSong], settings: Settings) -> None:
+    def __init__(self, separator: SongSeparator, engine: str, songs: list[NamedSong], settings: Settings) -> None:
         """Raises OptionError for settings that make no sense, or songs whose stems would share a file."""
         unknown = [stem for stem in settings.stems if stem not in separator.stems]
         if unknown or not settings.stems:
