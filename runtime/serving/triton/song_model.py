@@ -15,7 +15,7 @@ import numpy as np
 from runtime.engine.manifest import Manifest
 from runtime.errors import OptionError, SeparationError
 from runtime.separation.separator import BLOCK, Separator
-from runtime.serving.triton.bls import TritonBackend
+from runtime.serving.triton.bls import TritonBackend, array_of, tensor_of
 from runtime.serving.triton.models import AUDIO, SAMPLE_RATE, network_name
 from runtime.serving.triton.repository import MANIFEST
 
@@ -63,8 +63,8 @@ class SongModel:
 
     def _separate(self, request: Any, sender: Any) -> None:
         utils = self._utils
-        audio = utils.get_input_tensor_by_name(request, AUDIO).as_numpy()
-        rate = int(utils.get_input_tensor_by_name(request, SAMPLE_RATE).as_numpy()[0])
+        audio = array_of(utils.get_input_tensor_by_name(request, AUDIO))
+        rate = int(array_of(utils.get_input_tensor_by_name(request, SAMPLE_RATE))[0])
         wanted = set(request.requested_output_names())
         stems = [stem for stem in self._separator.stems if stem in wanted]
         blocks = (audio[:, at : at + BLOCK] for at in range(0, audio.shape[1], BLOCK))
@@ -72,7 +72,7 @@ class SongModel:
             for piece in ready:
                 if sender.is_cancelled():  # the client has gone
                     return
-                tensors = [utils.Tensor(stem, np.ascontiguousarray(wave, np.float32)) for stem, wave in piece.items()]
+                tensors = [tensor_of(utils, stem, wave.astype(np.float32, copy=False)) for stem, wave in piece.items()]
                 sender.send(utils.InferenceResponse(output_tensors=tensors))
 
     def _fail(self, sender: Any, message: str) -> None:
