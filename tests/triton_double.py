@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def get_input_tensor_by_name(request: Request, name: str) -> Tensor:
 
 
 class Logger:
-    errors: list[str] = []
+    errors: ClassVar[list[str]] = []
 
     @classmethod
     def log_error(cls, text: str) -> None:
@@ -103,8 +104,8 @@ class Logger:
 class InferenceRequest:
     """Goes to the function `networks[model_name]`, which takes and gives arrays."""
 
-    networks: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
-    threads: set[int] = set()
+    networks: ClassVar[dict[str, Callable[[np.ndarray], np.ndarray]]] = {}
+    threads: ClassVar[set[int]] = set()
 
     def __init__(self, *, model_name, requested_output_names, inputs, preferred_memory) -> None:
         assert preferred_memory.kind == TRITONSERVER_MEMORY_CPU

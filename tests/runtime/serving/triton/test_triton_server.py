@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from songs import song
+from songs import noise
 from triton_server import ENVIRONMENT, run_there, stand_in, triton_server
 
 from runtime.serving.triton.container import Container
@@ -33,7 +33,7 @@ def folder(tmp_path_factory) -> Path:
         export = [sys.executable, "-m", "export.cli", "--ckpt", "demo", "--io", io, "--seconds", "3", "-o", made / io]
         subprocess.run(export, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     for number in (1, 2):
-        soundfile.write(made / f"song{number}.wav", song(number, 10.0).T, 44100, "FLOAT")
+        soundfile.write(made / f"song{number}.wav", noise(2, 441000, number).T, 44100, "FLOAT")
     return made
 
 
@@ -77,15 +77,13 @@ def test_a_song_alone_is_bit_equal_to_bsm_run_and_two_at_once_nearly(folder, ser
 
 
 def test_one_line_for_what_is_wrong(folder, server):
+    at_server = ["spectrum", "song1.wav", "--triton-client", server]
     for arguments, pattern in (
         (["drums", "song1.wav", "--triton-client", server], "drums.*loaded"),
         (["spectrum_network", "song1.wav", "--triton-client", server], "takes no songs"),
         (["spectrum", "song1.wav", "--triton-client", "127.0.0.1:9"], "127.0.0.1:9: .*gRPC port"),
-        (
-            ["spectrum", "song1.wav", "--triton-client", server, "--overlap", "0.5"],
-            "--overlap: is chosen at the server",
-        ),
-        (["spectrum", "song1.wav", "--triton-client", server, "--stems", "drums"], "vocals, instrumental"),
+        ([*at_server, "--overlap", "0.5"], "--overlap: is chosen at the server"),
+        ([*at_server, "--stems", "drums"], "vocals, instrumental"),
     ):
         engine, name, *options = arguments
         done = run_there("-m", "runtime.cli", engine, folder / name, "-o", folder / "wrong", *options)
