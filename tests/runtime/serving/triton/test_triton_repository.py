@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from fakes import manifest_data, plan_data
+from google.protobuf import text_format
 from halving import halving_engine
+from triton_client import model_config_pb2
 
 from runtime.engine.manifest import EngineFile, Manifest, sha256_of
 from runtime.errors import EngineError, OptionError
@@ -32,13 +34,6 @@ def plan_engine(path: Path, flavour: str = "tensorrt", version: str = "10.13.3.9
 
 
 def parsed(config: Path):
-    """By the package tritonclient, which `make triton-client` puts into build/triton-client."""
-    folder = ROOT / "build" / "triton-client"
-    if not folder.exists():
-        pytest.skip("no tritonclient: make triton-client")
-    from google.protobuf import text_format
-    from triton_client import model_config_pb2
-
     return text_format.Parse(config.read_text(), model_config_pb2().ModelConfig())
 
 
@@ -199,7 +194,7 @@ def test_what_only_the_runtime_itself_runs_is_refused(tmp_path):
 
 
 def test_every_field_and_value_is_one_of_tritons():
-    config = parsed_message("ModelConfig")
+    config = model_config_pb2().ModelConfig
     types = {"string": 9, "int": (3, 4, 5), "bool": 8}  # FieldDescriptor.TYPE_*
 
     def held(descriptor, name: str) -> None:
@@ -214,14 +209,6 @@ def test_every_field_and_value_is_one_of_tritons():
                 assert found.type in (wanted if isinstance(wanted, tuple) else (wanted,)), field
 
     held(config.DESCRIPTOR, "ModelConfig")
-
-
-def parsed_message(name: str):
-    if not (ROOT / "build" / "triton-client").exists():
-        pytest.skip("no tritonclient: make triton-client")
-    from triton_client import model_config_pb2
-
-    return getattr(model_config_pb2(), name)
 
 
 @pytest.mark.parametrize(
