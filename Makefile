@@ -7,7 +7,11 @@ BINDINGS = tensorrt-cu12-bindings==10.9.0.34 tensorrt-cu12-bindings==11.4.0.106 
 WEB = onnxruntime-web@1.30.0 onnxruntime-node@1.30.0
 IN_PARALLEL = --numprocesses auto --dist worksteal
 
-.PHONY: demo install test test-fast test-gpu test-slow bindings embedding check-extras lint clean
+TRITON_CLIENT = tritonclient==2.73.0 python-rapidjson==1.25
+# NumPy 2 past its requirement: of nvidia-pytriton only the server is used, with the runtime in it.
+TRITON_SERVER = nvidia-pytriton==0.7.0 onnxruntime==1.23.2 soundfile soxr typer rich
+
+.PHONY: demo install test test-fast test-gpu test-slow bindings embedding triton-client triton-server check-extras lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
@@ -15,7 +19,7 @@ demo: $(VENV)/.export
 
 install: $(VENV)/.dev
 
-test: $(VENV)/.dev bindings embedding
+test: $(VENV)/.dev bindings embedding triton-client
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 # For the inner loop: every room, without what traces a network, takes seconds or runs other programs.
@@ -27,7 +31,7 @@ test-gpu: $(VENV)/.dev
 	$(ALL_CORES) $(BIN)/python -m pytest -m gpu -s
 
 # Full-size networks: minutes and several GB of memory.
-test-slow: $(VENV)/.dev
+test-slow: $(VENV)/.dev triton-server
 	$(ALL_CORES) $(BIN)/python -m pytest -m slow
 
 # Every extra of pyproject.toml in an environment of its own, one after the other: 20 minutes, gigabytes of downloads.
@@ -41,6 +45,22 @@ build/bindings/.made: Makefile | $(VENV)/.dev
 	for each in $(BINDINGS); do \
 	  $(BIN)/pip download --quiet --no-deps --only-binary :all: --dest build/bindings $$each || exit 1; \
 	done
+	touch $@
+
+# Triton's messages, 1 MB: not installed beside the tests, as the package pins older versions than theirs.
+triton-client: build/triton-client/.made
+
+build/triton-client/.made: Makefile | $(VENV)/.dev
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/triton-client $(TRITON_CLIENT)
+	touch $@
+
+# A real Triton, 500 MB, in an environment of its own, without which the slow test of it is skipped.
+triton-server: build/triton-server/.made
+
+build/triton-server/.made: Makefile | $(VENV)/.dev
+	$(BIN)/python -m venv --clear build/triton-server
+	build/triton-server/bin/pip install --quiet $(TRITON_SERVER)
+	build/triton-server/bin/pip install --quiet --no-deps numpy==2.2.6 --editable .
 	touch $@
 
 # ONNX Runtime for the programs of docs/embedding.md, 440 MB; what cannot be had here is told, its tests are skipped.

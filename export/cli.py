@@ -18,6 +18,8 @@ from runtime.command import Config, Debug, Version, run_command
 from runtime.engine.content import what_instead
 from runtime.engine.manifest import IOS, PRECISIONS, SCANS, TARGETS, Range
 from runtime.errors import OptionError
+from runtime.serving.triton.container import Container
+from runtime.serving.triton.repository import write_repository
 
 if TYPE_CHECKING:
     from bsmamba2.checkpoint import Checkpoint
@@ -57,6 +59,10 @@ PROBE = "Also output intermediate results, for bsm-parity."
 REFERENCE = "Also write NAME.npz, PyTorch's results stage by stage, for bsm-parity."
 FRAMES = "STFT frames per chunk; MIN:OPT:MAX for variable-length input."
 OUTPUT = "Name of the engine to write."
+TRITON = "Write a model repository for Triton Inference Server into the new folder DIR, with the engines of --from."
+FROM = "Engines for --triton: NAME.onnx or NAME.plan, one or more."
+SONGS = "With --triton: songs at a time, of each engine."
+SERVED_BY = "With --triton: version of {} in Triton's container."
 REBUILD = "Build NAME.plan again from NAME.onnx, without a checkpoint."
 
 
@@ -122,6 +128,13 @@ def export(
     inspect: Annotated[
         Path | None, typer.Option(metavar="NAME", help="Describe the files of the engine NAME and exit.")
     ] = None,
+    triton: Annotated[Path | None, typer.Option(metavar="DIR", help=TRITON)] = None,
+    engines: Annotated[list[Path] | None, typer.Option("--from", metavar="ENGINE...", help=FROM)] = None,
+    songs: Annotated[int, typer.Option(metavar="N", help=SONGS)] = 2,
+    tensorrt_version: Annotated[str | None, typer.Option(metavar="X.Y.Z", help=SERVED_BY.format("TensorRT"))] = None,
+    onnxruntime_version: Annotated[
+        str | None, typer.Option(metavar="X.Y.Z", help=SERVED_BY.format("ONNX Runtime"))
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="With --inspect: list every node.")] = False,
     debug: Debug = False,
     version: Version = False,
@@ -129,13 +142,21 @@ def export(
     """Export a checkpoint to NAME.onnx and NAME.json (with --trt also NAME.plan), checked against PyTorch."""
     if ctx.args and models is not None:
         raise OptionError(f"{ctx.args[0]}: --list takes one WORD")
-    if ctx.args:
+    if ctx.args and triton is None:
         raise OptionError(f"{ctx.args[0]}: give the checkpoint with --ckpt: bsm-export --ckpt {ctx.args[0]}")
-    if sum(each is not None for each in (ckpt, models, rebuild, inspect)) != 1:
-        raise OptionError("give one of --ckpt PATH, --rebuild NAME, --inspect NAME, --list")
+    if sum(each is not None for each in (ckpt, models, rebuild, inspect, triton)) != 1:
+        raise OptionError("give one of --ckpt PATH, --rebuild NAME, --inspect NAME, --triton DIR, --list")
     check_belonging(ctx)
     if models is not None:
         print_list(models)
+        return
+    if triton is not None:
+        from export.telling import tell_served
+
+        if not engines:
+            raise OptionError(f"--triton {triton}: give the engines with --from: NAME.onnx or NAME.plan, one or more")
+        container = Container(tensorrt_version, onnxruntime_version)
+        tell_served(triton, *write_repository(triton, [*engines, *map(Path, ctx.args)], container, songs))
         return
     if inspect is not None:
         from export.plan.inspect_engine import inspect_engine

@@ -13,8 +13,12 @@ OF_A_PLAN = {
     *("compute_capability", "workspace", "timing_cache"),
     *("hardware_compatibility", "optimization_level", "version_compatible"),
 }
+OF_TRITON = {"songs", "tensorrt_version", "onnxruntime_version"}
 # An option that needs no --ckpt -> others it allows.
-GO_WITH: dict[str, set[str]] = {"list": set(), "inspect": {"layers"}, "rebuild": {"trt", *OF_A_PLAN}}
+GO_WITH: dict[str, set[str]] = {
+    **{"list": set(), "inspect": {"layers"}, "rebuild": {"trt", *OF_A_PLAN}},
+    "triton": {"from", *OF_TRITON},
+}
 VALUE_IF_NONE = {"--trt": "auto", "--list": ""}
 
 
@@ -39,6 +43,8 @@ def check_belonging(ctx: typer.Context) -> None:
             raise OptionError(f"--{name.replace('_', '-')}: cannot be used with --{mode}: leave it out")
     if "layers" in given and "inspect" not in given:
         raise OptionError("--layers: needs --inspect NAME")
+    for name in sorted(given & {"from", *OF_TRITON}) if "triton" not in given else []:
+        raise OptionError(f"--{name.replace('_', '-')}: needs --triton DIR")
     for name in sorted(given & OF_A_PLAN) if not given & {"trt", "rebuild"} else []:
         raise OptionError(f"--{name.replace('_', '-')}: applies to TensorRT plans only: add --trt")
 

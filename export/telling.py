@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from export.files import Exported
 from runtime.engine.info import IOS, gpus_of, memory_of, network_name
+from runtime.engine.stems import stems_of
+from runtime.serving.triton.repository import Served
 
 
 @contextmanager
@@ -70,3 +73,13 @@ def tell_written(done: Exported, start: float, rebuilt: bool = False) -> None:
     if done.reference is not None:
         wrote.append(f"{done.reference} ({done.reference.stat().st_size / 1e6:.1f} MB)")
     print(f"wrote {', '.join(wrote)} and {done.manifest_path} in {time.perf_counter() - start:.0f} s")
+
+
+def tell_served(folder: Path, served: list[Served], notes: list[str]) -> None:
+    """Print what a model repository holds."""
+    for each in notes:
+        print(f"note: {each}")
+    for one in served:
+        runs = "TensorRT" if one.engine.suffix.lower() == ".plan" else "ONNX Runtime"
+        print(f"{one.name}: {', '.join(stems_of(one.manifest))}; {one.engine.name} runs in {runs}")
+    print(f"wrote {folder}: tritonserver --model-repository {folder.absolute()}")

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, closing
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from runtime.errors import OptionError
 from runtime.printable import counted, printable
 from runtime.separation.procedure import DEFAULT_OVERLAP, PROCEDURES
 from runtime.separation.separator import Separator, open_separator
+from runtime.separation.streaming import SongSeparator
 from runtime.songs.batch import Settings
 from runtime.songs.in_turn import separate_in_turn
 from runtime.songs.inputs import STDIN, SUFFIXES, find_songs
@@ -37,6 +38,7 @@ Format = Enum("Format", {name: name.lower() for name in FORMATS}, type=str)  # t
 Subtype = Enum("Subtype", {name: name for name in SUBTYPES}, type=str)  # type: ignore[misc]
 Clip = Enum("Clip", {name: name for name in CLIP}, type=str)  # type: ignore[misc]
 Procedure = Enum("Procedure", {name: name for name in PROCEDURES}, type=str)  # type: ignore[misc]
+TRITON = "Separate with the model ENGINE of the Triton server at this gRPC address (see bsm-export --triton)."
 
 
 def _show_status(folder: Path | None) -> None:
@@ -144,6 +146,9 @@ def run(
         typer.Option(metavar="DIR", help="Share the songs with all that run this command with the same DIR."),
     ] = None,
     status: Status = None,
+    triton_client: Annotated[
+        str | None, typer.Option("--triton-client", metavar="HOST:PORT", help=TRITON, show_default=False)
+    ] = None,
     info: Annotated[bool, typer.Option("--info", help="Describe ENGINE and exit.")] = False,
     debug: Debug = False,
     version: Version = False,
@@ -168,6 +173,8 @@ def run(
         check_standard_input()
     if shared is not None and ray is not None:
         raise OptionError("--shared and --ray exclude each other: give one of them")
+    if triton_client is not None and (jobs, shared, ray) != (None, None, None):
+        raise OptionError("--triton-client: songs run side by side at the server: leave out --jobs, --shared and --ray")
     processes = parse_jobs(jobs or ("1" if ray is None else "auto"))
     start = time.perf_counter()
     given = [*(songs or []), *(read_list(listed) if listed is not None else [])]
@@ -203,11 +210,15 @@ def run(
         if not alone:
             code = separate_in_processes(engine, options, found.songs, wish, processes, journal, debug, ray)
         else:
-            separator = stack.enter_context(closing(open_separator(engine, **options)))
+            separator = stack.enter_context(closing(_opened(engine, triton_client, options)))
             separator.times.seconds["open"] = time.perf_counter() - start
             notes = _print_notes(separator, 0)
             named, settings = settle(found.songs, wish, separator.stems)
-            known = known_songs(journal, common_fields(engine, separator.manifest, settings), settings)
+            if isinstance(separator, Separator):
+                common = common_fields(engine, separator.manifest, settings)
+            else:
+                common = {"engine": str(engine), "server": triton_client, "format": settings.format}
+            known = known_songs(journal, common, settings)
             sweep_for(named, settings)
             code = separate_in_turn(batch_for(separator, engine.name, settings), named, journal, known, debug)
             _print_notes(separator, notes)
@@ -217,14 +228,22 @@ def run(
     return 2 if found.unreadable else code
 
 
-def _print_notes(separator: Separator, printed: int) -> int:
+def _opened(engine: Path, server: str | None, options: dict[str, Any]) -> SongSeparator:
+    if server is None:
+        return open_separator(engine, **options)
+    from runtime.serving.triton.client import open_triton
+
+    return open_triton(server, str(engine), **options)
+
+
+def _print_notes(separator: SongSeparator, printed: int) -> int:
     """Print the backend's notes after the first `printed`; returns how many there are."""
     for note in separator.backend.notes[printed:]:
         say(note)
     return len(separator.backend.notes)
 
 
-def _print_times(separator: Separator, total: float) -> None:
+def _print_times(separator: SongSeparator, total: float) -> None:
     stages = separator.times.seconds
     named = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.items())
     share = stages.get("engine", 0.0) / total

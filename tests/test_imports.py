@@ -20,7 +20,7 @@ WITH_SONGS = ("training", "synthesis", "demo")
 # the rooms are the commands above all of them, or belong to the ground, which every room may use and which uses none.
 FLOORS = {
     "runtime": [
-        *("parity", "evaluation", "bench", "cluster", "songs", "separation", "pictures", "backends"),
+        *("parity", "evaluation", "bench", "serving", "cluster", "songs", "separation", "pictures", "backends"),
         *("audio", "dsp", "engine"),
     ],
     "export": ["checks", "plan", "proof", "graph"],

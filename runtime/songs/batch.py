@@ -14,7 +14,7 @@ from runtime.audio import Form, check_form, form_for, open_song
 from runtime.errors import AudioError, EngineError, OptionError
 from runtime.pictures.page import new_figure
 from runtime.pictures.plot import plot_song
-from runtime.separation.separator import Separator
+from runtime.separation.streaming import SongSeparator
 from runtime.songs.inputs import NamedSong, real, recorded, shown
 from runtime.songs.piped import as_file
 from runtime.songs.progress import PICTURE, SEPARATION, Tell
@@ -101,7 +101,7 @@ def stem_file(settings: Settings, song: NamedSong, stem: str, suffix: str = "") 
 class Batch:
     """Songs that go through `separator` one after the other; `engine` is the name of its file."""
 
-    def __init__(self, separator: Separator, engine: str, settings: Settings) -> None:
+    def __init__(self, separator: SongSeparator, engine: str, settings: Settings) -> None:
         """Raises OptionError for settings that make no sense."""
         check_settings(settings, separator.stems)
         self.separator = separator

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.audio import Form, StemWriters, form_for, open_song
 from runtime.errors import AudioError, OptionError
-from runtime.separation.separator import Separator
+from runtime.separation.streaming import SongSeparator
 from runtime.separation.timing import StageTimes
 
 Samples = NDArray[np.floating[Any]]
@@ -48,7 +48,7 @@ class Report:
 
 
 def separate_file(
-    separator: Separator,
+    separator: SongSeparator,
     song: Path,
     targets: Mapping[str, Path],
     form: Form | None = None,

@@ -15,7 +15,7 @@ from pathlib import Path
 from runtime.audio import Form, form_for
 from runtime.audio.leftovers import own_prefix, sweep
 from runtime.errors import AudioError, OptionError
-from runtime.separation.separator import Separator
+from runtime.separation.streaming import SongSeparator
 from runtime.songs import store
 from runtime.songs.batch import Batch, Outcome, Settings
 from runtime.songs.inputs import NamedSong, recorded
@@ -28,7 +28,7 @@ VERSION = 1
 LIMIT = 1 << 16  # bytes of a marker
 
 
-def batch_for(separator: Separator, engine: str, settings: Settings) -> Batch:
+def batch_for(separator: SongSeparator, engine: str, settings: Settings) -> Batch:
     """A batch whose stems go where `settings.folder` is. Raises OptionError as `Batch` does."""
     kind = StoredBatch if is_address(settings.folder) else Batch
     return kind(separator, engine, settings)

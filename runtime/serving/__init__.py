@@ -1,0 +1,1 @@
+"""Separation as a service."""
