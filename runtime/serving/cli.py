@@ -14,8 +14,7 @@ from runtime.errors import OptionError
 from runtime.songs.inputs import SUFFIXES
 
 app = typer.Typer(add_completion=False)
-INSTALL = "pip install 'bsmamba2[serve]'"
-DATA = Path("bsm-serve-data")
+DATA, OUTPUT = Path("bsm-serve-data"), Path("separated")
 
 
 @app.command()
@@ -80,20 +79,19 @@ def serve(
 ) -> int:
     """Serve ENGINEs: a page at http://HOST:PORT/, and an interface for programs (/api/openapi.json)."""
     token = read_token(token_file)
-    if client is not None:
-        from runtime.serving.client import separate_songs
-
-        return separate_songs(client, given or [], output, engine, stems, format, token)
-    if output != Path("separated") or engine or stems or format:
-        raise OptionError("-o, --engine, --stems and --format are for --client: clients of a server choose these")
     songs = [path for path in given or [] if path.suffix.lower() in SUFFIXES]
-    if songs:
+    if client is None and (output != OUTPUT or engine or stems or format):
+        raise OptionError("-o, --engine, --stems and --format are for --client: clients of a server choose these")
+    if client is None and songs:
         raise OptionError(f"{songs[0]}: named like a song: give engines, or --client URL to send songs to a server")
     try:
+        from runtime.serving.client import separate_songs
         from runtime.serving.server import run_server
         from runtime.serving.settings import MB, Limits
     except ModuleNotFoundError as error:
-        raise OptionError(f"{error.name} is not installed: {INSTALL}") from error
+        raise OptionError(f"{error.name} is not installed: pip install 'bsmamba2[serve]'") from error
+    if client is not None:
+        return separate_songs(client, given or [], output, engine, stems, format, token)
     limits = Limits(
         seconds=max_seconds,
         upload_bytes=max_upload * MB,

@@ -22,5 +22,5 @@ TYPES = {
 def read_page() -> dict[str, Response]:
     """An answer for each file, by its name."""
     headers = {"cache-control": "no-cache"}
-    found = sorted(path for path in FOLDER.iterdir() if path.suffix in TYPES)
+    found = sorted(path for path in FOLDER.glob("*.*") if path.suffix in TYPES)
     return {path.name: Response(path.read_bytes(), headers=headers, media_type=TYPES[path.suffix]) for path in found}
