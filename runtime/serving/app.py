@@ -239,8 +239,7 @@ def iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
 
 
-def create_app(service: Service, names: Names, token: Token | None) -> Guard:
-    """The application that asks `service`, which runs already."""
+def routes_of(service: Service, token: Token | None) -> list[Route]:
     page = read_page()
 
     async def index(request: Request) -> Response:
@@ -256,23 +255,26 @@ def create_app(service: Service, names: Names, token: Token | None) -> Guard:
         text = service.counts.text(service.store, service.workers, len(service.changes))
         return PlainTextResponse(text, media_type=metrics.TYPE)
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-        return answer(error.status_code, error.detail, dict(error.headers or {}))
-
-    async def failed(request: Request, error: Exception) -> Response:
-        return answer(500, "an internal error, which the server's log describes")
-
-    routes = [
+    return [
         Route("/", index),
         Route("/page/{name}", page_file),
         Route("/health", health),
         Route("/metrics", numbers),
         *Api(service, token).routes(),
     ]
-    app = Starlette(
-        routes=routes,
-        exception_handlers={HTTPException: refused, Exception: failed},
-    )
+
+
+def create_app(service: Service, names: Names, token: Token | None) -> Guard:
+    """The application that asks `service`, which runs already."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+        return answer(error.status_code, error.detail, dict(error.headers or {}))
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return answer(500, "an error of the server, which its log describes")
+
+    handlers = {HTTPException: refused, Exception: failed}
+    app = Starlette(routes=routes_of(service, token), exception_handlers=handlers)
     app.router.redirect_slashes = False
     return Guard(app, names, token, service.counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import re
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import httpx
 
@@ -133,12 +134,9 @@ class Server:
     def send(self, song: NamedSong, fields: dict[str, str]) -> Sent | None:
         """None if the queue is full."""
         try:
-            with (
-                song.path.open("rb") as file,
-                song_progress(f"sending {song.path.name}", song.path.stat().st_size, 1) as progress,
-            ):
-                told = _Told(file, progress)
-                answer = self._http.post("/api/jobs", data=fields, files={"file": (song.path.name, told)})
+            size = song.path.stat().st_size
+            with song_progress(f"sending {song.path.name}", size, 1) as told, _Told(song.path, told) as file:
+                answer = self._http.post("/api/jobs", data=fields, files={"file": (song.path.name, file)})
         except OSError as error:
             raise AudioError(f"{song.path}: cannot be read ({error.strerror})") from error
         except httpx.HTTPError as error:
@@ -226,19 +224,14 @@ class Server:
         return UnreachableError(f"{self._url}: cannot be reached ({reason}): is bsm-serve running there?")
 
 
-class _Told:
+class _Told(io.FileIO):
     """A file that tells how much of it was read."""
 
-    def __init__(self, file: BinaryIO, told: Callable[[int], None]) -> None:
-        self._file, self._told = file, told
+    def __init__(self, path: Path, told: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._so_far = told
 
-    def read(self, size: int = -1) -> bytes:
-        piece = self._file.read(size)
-        self._told(self._file.tell())
-        return piece
-
-    def fileno(self) -> int:  # httpx asks for the length
-        return self._file.fileno()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self.read(PIECE), b"")
+    def read(self, size: int | None = -1) -> bytes:
+        piece = super().read(size)
+        self._so_far(self.tell())
+        return piece or b""

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 PIECE = 1 << 20  # bytes read at a time
-MOST_RANGES = 8  # of a request
 PRIVATE = {"cache-control": "private, no-cache"}  # kept by the browser, but asked for again: a job may be removed
 
 
@@ -47,7 +46,7 @@ class _Written(io.RawIOBase):
 
 def _archive(files: dict[str, Path]) -> Iterator[bytes]:
     written = _Written()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
         for name, path in files.items():
             entry = zipfile.ZipInfo.from_file(path, name)
             with path.open("rb") as source, archive.open(entry, "w", force_zip64=entry.file_size >= 1 << 31) as target:

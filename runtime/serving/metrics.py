@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Counts:
         return "\n".join(lines) + "\n"
 
 
-def _metric(name: str, kind: str, said: str, values: list[tuple[str, float]]) -> Iterator[str]:
+def _metric(name: str, kind: str, said: str, values: Sequence[tuple[str, float]]) -> Iterator[str]:
     yield f"# HELP {name} {said}"
     yield f"# TYPE {name} {kind}"
     for labels, value in values:

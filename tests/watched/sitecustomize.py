@@ -15,7 +15,7 @@ def _hook(event: str, values: tuple) -> None:
         return
     _busy = True
     try:
-        with open(_target, "a") as file:  # type: ignore[arg-type]
+        with open(_target, "a") as file:  # noqa: PTH123 - at the start of Python, so nothing is imported
             print(event, *map(repr, values[:2] if event == "os.rename" else values[:1]), sep="\t", file=file)
     finally:
         _busy = False
