@@ -16,15 +16,15 @@ def song_name(given: str) -> str:
     name = "".join(char for char in name if not unicodedata.category(char).startswith(HIDDEN))
     name = REFUSED.sub("_", name).strip().lstrip(".")
     if len(name) > LONGEST:
-        stem, dot, suffix = name.rpartition(".")
-        name = f"{stem[: LONGEST - 10]}.{suffix}" if dot and len(suffix) < 9 else name[:LONGEST]
+        stem, _, suffix = name.rpartition(".")
+        name = f"{stem[: LONGEST - 10]}.{suffix}" if suffix.isalnum() and len(suffix) < 9 else name[:LONGEST]
     return name or "song"
 
 
 def base_name(name: str) -> str:
     """A song's name without its suffix."""
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot and stem and 0 < len(suffix) < 9 else name
+    return stem if dot and stem and suffix.isalnum() and len(suffix) < 9 else name
 
 
 def stem_name(name: str, stem: str, suffix: str) -> str:

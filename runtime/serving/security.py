@@ -39,6 +39,15 @@ def is_loopback(host: str) -> bool:
         return host.lower() in LOCAL_NAMES
 
 
+def split(url: str) -> tuple[str | None, str]:
+    """The name in `url`, and the name with the port, in lower case; (None, "") if it is no URL."""
+    try:
+        found = urlsplit(url)
+        return found.hostname, found.netloc.lower()
+    except ValueError:
+        return None, ""
+
+
 class Names:
     """The names in a request's Host that are this server's.
 
@@ -52,7 +61,7 @@ class Names:
         self._names = {*LOCAL_NAMES, *(name.lower() for name in names)}
 
     def allow(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname if host else None
+        name = split(f"//{host}")[0]
         if name is None or "@" in host or "/" in host:
             return False
         try:
@@ -111,7 +120,7 @@ class Guard:
         if len(headers.getlist("host")) != 1 or not self.names.allow(host):
             return answer(421, "this server is not known by that name: see --name of bsm-serve")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and split(origin)[1] != host.lower():
             return answer(403, "requests from pages of other servers are refused")
         if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site", "same-origin") not in (
             "same-origin",

@@ -135,6 +135,8 @@ WHO = {
     "a name that begins with ours": (get("/", Host="localhost.evil.example"), 421),
     "a user in front of the name": (get("/", Host="localhost@evil.example"), 421),
     "another address": (get("/", Host="93.184.216.34"), 421),
+    "a name that is no name": (get("/", Host="[::1"), 421),
+    "an origin that is no address": (get("/", Origin="http://[::1"), 403),
     "no name": (lambda served: raw(served, b"GET / HTTP/1.1\r\n\r\n"), 400),
     "two names": (lambda served: raw(served, b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"), 400),
     "a page of another server sends": (ask("POST", "/api/jobs", headers={"origin": "https://evil.example"}), 403),

@@ -94,7 +94,10 @@ def kept(store: Store, **fields: object) -> Job:
 
 def test_jobs_come_back_as_they_were(tmp_path):
     store = Store(tmp_path)
-    jobs = [kept(store), kept(store, state="done", seconds=2.5, files=[{"name": "vocals", "file": "vocals.wav"}])]
+    jobs = [
+        kept(store),
+        kept(store, created=2.0, state="done", seconds=2.5, files=[{"name": "vocals", "file": "vocals.wav"}]),
+    ]
     store.close()
     again = Store(tmp_path)
     assert [vars(job) for job in again.jobs.values()] == [vars(job) for job in jobs]
