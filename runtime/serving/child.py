@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from runtime.cluster.child import Child, Orders, WorkerDiedError
 from runtime.errors import SeparationError
 
 SILENCE = 600.0  # s without a word after which a process is taken for hanging
+NICE = 5  # the server's own process answers first where cores are few
 Tell = Callable[[Any], None]
 Work = Callable[[Any, Tell], Any]  # an order and what hears of its progress -> an answer
 
@@ -51,6 +53,8 @@ class Helper(Child):
 
 def _obey(orders: Orders, opener: Callable[[], Work]) -> None:
     """In the new process."""
+    if hasattr(os, "nice"):
+        os.nice(NICE)
     work: Work | None = None
 
     def tell(content: Any) -> None:
