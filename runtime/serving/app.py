@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,18 +13,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from runtime.audio import FORMATS
-from runtime.errors import OptionError, SeparationError
 from runtime.serving import metrics, previews
 from runtime.serving.downloads import archive_answer, file_answer
-from runtime.serving.jobs import DONE, WAITING, Job, new_id
-from runtime.serving.names import base_name, song_name, stem_name
+from runtime.serving.intake import take
+from runtime.serving.jobs import DONE, WAITING, Job
+from runtime.serving.names import base_name, stem_name
 from runtime.serving.openapi import document
 from runtime.serving.pages import INDEX, read_page
 from runtime.serving.security import COOKIE, Guard, Names, Token, answer
 from runtime.serving.service import Service
-from runtime.serving.settings import Engine, free_room, room_for
-from runtime.serving.uploads import Form, check_head, drop, no_room, receive
-from runtime.serving.work import Order, TooLongError
 
 LOGIN_BYTES = 4096
 
@@ -129,67 +124,11 @@ class Api:
         return archive_answer(files, f"{base_name(job.name)}.zip")
 
     async def send(self, request: Request) -> Response:
-        """A song: checked by what is declared of it, then queued."""
-        service = self.service
         try:
-            if service.stopping.is_set():
-                raise HTTPException(503, "the server is stopping")
-            if service.is_full():
-                wait = {"retry-after": str(service.retry_after())}
-                raise HTTPException(429, f"the queue is full ({service.limits.queue} songs): try again later", wait)
-            boundary = check_head(request, service.limits.upload_bytes, service.store.folder)
-            service.receiving += 1
-            try:
-                job = await self._received(request, boundary)
-            finally:
-                service.receiving -= 1
-        except HTTPException as error:
-            if error.status_code != 408:
-                await drop(request)
-            raise
+            job = await take(self.service, request)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         return JSONResponse(self.fields(job), 202, {"location": f"/api/jobs/{job.id}"})
-
-    async def _received(self, request: Request, boundary: bytes) -> Job:
-        service = self.service
-        name = new_id()
-        folder = service.store.incoming(name)
-        try:
-            form = await receive(request, boundary, folder / "song", service.limits.upload_bytes)
-            service.counts.upload_bytes += form.size
-            engine, stems, format = self._wishes(form)  # noqa: A001
-            job = Job(name, song_name(form.file_name or ""), engine.name, stems, format, time.time())
-            order = Order(form.path, job.name, format, service.limits.seconds, tuple(stems))
-            try:
-                seen = await service.look(order)
-            except SeparationError as error:
-                status = 413 if isinstance(error, TooLongError) else 422 if isinstance(error, OptionError) else 415
-                raise HTTPException(status, str(error)) from error
-            samples = seen.samples or int(service.limits.seconds * seen.sample_rate)
-            job.seconds = None if seen.samples is None else seen.samples / seen.sample_rate
-            job.room = room_for(samples, seen.channels, len(stems))
-            if service.promised_room() + job.room > free_room(service.store.folder):
-                raise no_room()
-            await service.accept(job, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return job
-
-    def _wishes(self, form: Form) -> tuple[Engine, list[str], str | None]:
-        engines = self.service.engines
-        name = form.fields.get("engine") or (next(iter(engines)) if len(engines) == 1 else "")
-        if name not in engines:
-            raise HTTPException(422, f"engine: expected one of {', '.join(engines)}")
-        engine = engines[name]
-        wanted = [stem.strip().lower() for stem in form.fields.get("stems", "").split(",") if stem.strip()]
-        stems = list(dict.fromkeys(wanted)) or engine.stems
-        if not set(stems) <= set(engine.stems):
-            raise HTTPException(422, f"stems: the engine {name} gives {', '.join(engine.stems)}")
-        format = form.fields.get("format", "").lower() or None  # noqa: A001
-        if format is not None and format.upper() not in FORMATS:
-            raise HTTPException(422, f"format: expected one of {', '.join(FORMATS).lower()}")
-        return engine, stems, format
 
     def _job(self, request: Request) -> Job:
         job = self.service.store.jobs.get(request.path_params["id"])

@@ -28,7 +28,7 @@ class Helper(Child):
         super().__init__(_obey, opener, memory=memory)
 
     def ask(self, order: Any, tell: Tell, seconds: float) -> Any:
-        """The answer to `order`; `tell` gets what the work says meanwhile. None only opens. At most `seconds`.
+        """The answer to `order`; `tell` gets what the work says meanwhile. At most `seconds`.
 
         Raises WorkerDiedError, after which there is nothing left to ask, also if it was killed or took too long;
         SeparationError as the work raised it; BrokenWorkError.
@@ -66,7 +66,7 @@ def _obey(orders: Orders, opener: Callable[[], Work]) -> None:
         said: tuple[str, Any]
         try:
             work = work or opener()
-            said = "answer", order and work(order, tell)
+            said = "answer", work(order, tell)
         except SeparationError as error:
             said = "refused", error
         except MemoryError:

@@ -26,6 +26,7 @@ from runtime.serving.work import Order, Seen, looking, separating
 
 LOOK_SECONDS = 30.0  # to say what a file is
 LOOK_TRIES = 2
+LOOK_MEMORY = 16 << 30  # bytes of addresses, if no limit is given: libraries reserve some for each core
 SWEEP = 30.0  # s between two looks for what has expired
 INTERNAL = "the song cannot be separated: an error of the server, which its log describes"
 
@@ -78,12 +79,16 @@ class Service:
         engines = list(self.engines.values())
         first = [(engines[i % len(engines)], self._worker(engines[i % len(engines)])) for i in range(self.workers)]
         rest = [(engine, self._worker(engine)) for engine in engines[self.workers :]]
+        told: dict[str, list[str]] = {}
         try:
             for engine, child in [*first, *rest]:
                 try:
-                    await self._in_thread(child.ask, None, print, self.limits.work)
+                    said = await self._in_thread(child.ask, None, print, self.limits.work)
                 except WorkerDiedError as death:
                     raise EngineError(f"{engine.path}: a worker cannot open it: {death}") from death
+                if told.get(engine.name) != said:
+                    told[engine.name] = said
+                    self._log(f"{engine.name}: {'; '.join(said)}")
         except BaseException:
             for _, child in first:
                 child.stop(0)
@@ -133,7 +138,7 @@ class Service:
         """What the file of a song declares, found out in a process of its own. Raises SeparationError."""
         async with self._looking:
             for _ in range(LOOK_TRIES):
-                self._looker = self._looker or Helper(partial(looking, self._ffmpeg), self.limits.memory)
+                self._looker = self._looker or Helper(partial(looking, self._ffmpeg), self.limits.memory or LOOK_MEMORY)
                 try:
                     return await self._ask(self._looker, order, lambda content: None, LOOK_SECONDS)  # type: ignore[no-any-return]
                 except WorkerDiedError as death:

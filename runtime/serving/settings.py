@@ -13,7 +13,7 @@ from runtime.errors import OptionError
 
 MB = 1 << 20
 RESERVE = 1 << 30  # bytes of the disk that songs and stems leave free
-WAITING_PER_JOB = 4  # bytes a sample, channel and file: stems are float at most, raw or encoded
+SAMPLE_BYTES = 4  # of a stem, as it comes
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def read_engines(paths: list[Path]) -> dict[str, Engine]:
 
 
 def room_for(samples: int, channels: int, stems: int) -> int:
-    """Bytes of the disk that separating a song takes at most: stems as they come and encoded, and previews."""
-    return samples * channels * WAITING_PER_JOB * (2 * stems + 1)
+    """Bytes of the disk that separating a song takes: samples of all stems, and one stem as it is encoded."""
+    return samples * channels * SAMPLE_BYTES * (stems + 1)
 
 
 def free_room(folder: Path) -> int:

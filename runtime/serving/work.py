@@ -66,14 +66,17 @@ def looking(ffmpeg: bool) -> Work:
 def separating(engine: Path, options: dict[str, Any], ffmpeg: bool) -> Work:
     """Work that separates songs with `engine`; `options` are those of `open_separator`.
 
-    It tells a share from 0 to 1, and answers with `seconds` of the song and with name, file, type and bytes of `stems`.
+    Without an order it says what runs the engine. With one it tells a share from 0 to 1, and answers with `seconds` of
+    the song and with name, file, type and bytes of its `stems`.
     """
     if not ffmpeg:
         forbid_ffmpeg()
     return partial(_separate, open_separator(engine, **options))
 
 
-def _separate(separator: Separator, order: Order, tell_all: Tell) -> dict[str, Any]:
+def _separate(separator: Separator, order: Order | None, tell_all: Tell) -> Any:
+    if order is None:
+        return [separator.backend.name, *separator.backend.notes]
     last = 0.0
 
     def tell(share: float) -> None:
