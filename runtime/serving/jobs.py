@@ -98,7 +98,9 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)  # it was being removed
             return None
         (path / "job.json.new").unlink(missing_ok=True)
-        if job.state != DONE:
+        if job.state == DONE:
+            job.progress = 1.0
+        else:
             self._clear(path)
         if job.state == WORKING:
             job.state = WAITING
