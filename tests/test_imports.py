@@ -121,6 +121,13 @@ def test_bsm_export_says_what_to_install(missing):
     assert done.stderr == f"bsm-export: {missing} is not installed: pip install 'bsmamba2[export]'\n"
 
 
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "python_multipart", "httpx"])
+def test_bsm_serve_says_what_to_install(missing):
+    done = python_without(missing, code="sys.argv[1:] = ['x.onnx']\nfrom runtime.serving.cli import main\nmain()")
+    assert done.returncode == 2
+    assert done.stderr == f"bsm-serve: {missing} is not installed: pip install 'bsmamba2[serve]'\n"
+
+
 def test_bsm_export_leaves_the_choice_of_an_onnx_runtime():
     for missing, beside in ((["onnxruntime"], ""), (["torch", "onnxruntime"], ",export")):
         done = python_without(*missing, code="from export.cli import main\nmain()")
