@@ -15,7 +15,7 @@ from runtime.command import exit_code
 PYPROJECT = (Path(__file__).parents[1] / "pyproject.toml").read_text()
 
 
-COMMANDS = ["bsm-run", "bsm-export", "bsm-parity", "bsm-bench", "bsm-eval"]
+COMMANDS = ["bsm-run", "bsm-serve", "bsm-export", "bsm-parity", "bsm-bench", "bsm-eval"]
 
 
 def app_of(command):

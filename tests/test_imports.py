@@ -20,7 +20,8 @@ WITH_SONGS = ("training", "synthesis", "demo")
 # the rooms are the commands above all of them, or belong to the ground, which every room may use and which uses none.
 FLOORS = {
     "runtime": [
-        *("parity", "evaluation", "bench", "songs", "separation", "pictures", "backends", "audio", "dsp", "engine"),
+        *("parity", "evaluation", "bench", "serving", "cluster", "songs", "separation", "pictures", "backends"),
+        *("audio", "dsp", "engine"),
     ],
     "export": ["checks", "plan", "proof", "graph"],
     "bsmamba2": ["demo", "training", "synthesis", "checkpoint", "catalogue", "networks"],

@@ -31,6 +31,19 @@ PIECES = 8  # read ahead
 ALLOCATION = 1 << 29  # bytes ffmpeg may allocate at once
 
 
+_allowed = True
+
+
+def forbid_ffmpeg() -> None:
+    """From now on this process reads songs by libsndfile only."""
+    global _allowed
+    _allowed = False
+
+
+def ffmpeg_allowed() -> bool:
+    return _allowed
+
+
 def ffmpeg_installed() -> bool:
     return shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
 

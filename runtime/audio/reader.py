@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.audio.chain import ChainSource
-from runtime.audio.ffmpeg import FfmpegSource, ffmpeg_installed
+from runtime.audio.ffmpeg import FfmpegSource, ffmpeg_allowed, ffmpeg_installed
 from runtime.audio.form import Form
 from runtime.audio.inspection import UnreadableError, inspect
 from runtime.audio.sndfile import SndfileSource
@@ -118,6 +118,8 @@ def _source(path: Path) -> Source:
         return SndfileSource(path, inspection.parts[0], inspection.notes)
     except UnreadableError as error:
         reason = str(error)
+    if not ffmpeg_allowed():
+        raise AudioError(f"{path}: cannot be read as audio ({reason}): convert it to WAV or FLAC")
     if not ffmpeg_installed():
         raise AudioError(
             f"{path}: cannot be read as audio ({reason}): convert it to WAV, or install ffmpeg, which may read it"

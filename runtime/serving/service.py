@@ -1,0 +1,282 @@
+"""The service behind the routes: a queue of jobs, workers that take them, and what removes them in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runtime.cluster.work import TRIES
+from runtime.errors import EngineError, SeparationError
+from runtime.printable import printable
+from runtime.serving.child import BrokenWorkError, Child, ChildDiedError
+from runtime.serving.events import Changes
+from runtime.serving.jobs import CANCELLED, DONE, FAILED, WAITING, WORKING, Job, Store
+from runtime.serving.metrics import Counts
+from runtime.serving.settings import Engine, Limits
+from runtime.serving.work import Order, Seen, looking, separating
+
+LOOK_SECONDS = 30.0  # to say what a file is
+LOOK_TRIES = 2
+SWEEP = 30.0  # s between two looks for what has expired
+INTERNAL = "the song cannot be separated: an internal error, which the server's log describes"
+
+
+class Service:
+    """Separates the jobs of `store`, `workers` at a time. All methods run in one event loop."""
+
+    def __init__(
+        self,
+        engines: dict[str, Engine],
+        store: Store,
+        limits: Limits,
+        workers: int,
+        options: dict[str, Any],
+        ffmpeg: bool = False,
+    ) -> None:
+        """`options`: of `open_separator`, without the engine."""
+        self.engines, self.store, self.limits, self.workers = engines, store, limits, workers
+        self.counts, self.changes = Counts(), Changes()
+        self.stopping = asyncio.Event()
+        self.receiving = 0  # songs that have a place in the queue, though they are not whole yet
+        self._options, self._ffmpeg = options, ffmpeg
+        self._queue: deque[Job] = deque()
+        self._more = asyncio.Event()
+        self._disk = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._looker: Child | None = None
+        self._children: dict[str, Child] = {}  # by the id of the job they work on
+        self._threads = ThreadPoolExecutor(workers + 4, thread_name_prefix="bsm-serve")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the engines and begin. Raises SeparationError if an engine cannot be opened."""
+        first = await self._open_engines()
+        for job in list(self.store.jobs.values()):
+            if job.engine not in self.engines and not job.is_final:
+                await self._end(job, FAILED, f"its engine {job.engine} is no longer served here: send it again")
+            elif job.state == WAITING and job.tries >= TRIES:
+                await self._end(
+                    job, FAILED, f"it was begun {job.tries} times, and the server or its worker ended each time"
+                )
+            elif job.state == WAITING:
+                self._queue.append(job)
+        self._more.set()
+        self._tasks = [asyncio.create_task(self._work(each)) for each in first]
+        self._tasks.append(asyncio.create_task(self._expire()))
+
+    async def _open_engines(self) -> list[tuple[Engine, Child | None]]:
+        """Each engine once, to see that it works here; what the workers begin with."""
+        engines = list(self.engines.values())
+        first = [(engines[i % len(engines)], self._worker(engines[i % len(engines)])) for i in range(self.workers)]
+        rest = [(engine, self._worker(engine)) for engine in engines[self.workers :]]
+        try:
+            for engine, child in [*first, *rest]:
+                try:
+                    await self._in_thread(child.ask, None, print, self.limits.work)
+                except ChildDiedError as death:
+                    raise EngineError(f"{engine.path}: a worker cannot open it: {death}") from death
+        except BaseException:
+            for _, child in first:
+                child.close()
+            raise
+        finally:
+            for _, child in rest:
+                child.close()
+        return list(first)
+
+    async def stop(self) -> None:
+        """End the work; jobs that are not finished wait for the next start, without having lost a try."""
+        self.stopping.set()
+        for task in self._tasks:
+            task.cancel()
+        for child in self._children.values():
+            child.kill()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for job in self.store.unfinished():
+            if job.state == WORKING:
+                job.state, job.tries = WAITING, job.tries - 1
+                await self._keep(job)
+        if self._looker is not None:
+            self._looker.close()
+        self._threads.shutdown(cancel_futures=True)
+        self.store.close()
+
+    # What clients ask for.
+
+    def is_full(self) -> bool:
+        return len(self._queue) + self.receiving >= self.limits.queue
+
+    def retry_after(self) -> int:
+        """Seconds after which a full queue may have a place."""
+        left = [job.seconds_left for job in self.store.jobs.values() if job.state == WORKING]
+        known = [each for each in left if each is not None]
+        return max(2, min(600, round(min(known)))) if known else 10
+
+    def place(self, job: Job) -> int | None:
+        """In the queue; 1: the next."""
+        return self._queue.index(job) + 1 if job.state == WAITING and job in self._queue else None
+
+    def promised_room(self) -> int:
+        """Bytes that songs which are not finished may still take."""
+        return sum(job.room for job in self.store.unfinished())
+
+    async def look(self, order: Order) -> Seen:
+        """What the file of a song declares, found out in a process of its own. Raises SeparationError."""
+        async with self._looking:
+            for _ in range(LOOK_TRIES):
+                self._looker = self._looker or Child(partial(looking, self._ffmpeg), self.limits.memory)
+                try:
+                    return await self._ask(self._looker, order, lambda content: None, LOOK_SECONDS)  # type: ignore[no-any-return]
+                except ChildDiedError as death:
+                    self._log(f"the process that looks at songs died: {death}")
+                    self._looker.close()
+                    self._looker = None
+                except BrokenWorkError as error:
+                    self._log(str(error))
+                    raise SeparationError(f"{order.name}: cannot be read as audio") from error
+        raise SeparationError(f"{order.name}: cannot be read as audio: what reads it crashed or took too long")
+
+    async def accept(self, job: Job, received: Path) -> None:
+        """A job whose song is in the folder `received`."""
+        async with self._disk:
+            await self._in_thread(self.store.add, job, received)
+        self._queue.append(job)
+        self._more.set()
+
+    async def cancel(self, job: Job) -> None:
+        """Cancel a job that is not final, and remove one that is."""
+        if job.is_final:
+            async with self._disk:
+                await self._in_thread(self.store.remove, job)
+            return
+        child = self._children.get(job.id)
+        job.state = CANCELLED  # what its worker says from now on is not heard
+        if child is not None:
+            child.kill()
+        await self._end(job, CANCELLED, None)
+
+    # What happens meanwhile.
+
+    def _worker(self, engine: Engine) -> Child:
+        return Child(partial(separating, engine.path, self._options, self._ffmpeg), self.limits.memory)
+
+    async def _work(self, first: tuple[Engine, Child | None]) -> None:
+        """One job after the other, in one process as long as the engine stays the same."""
+        engine, child = first
+        try:
+            while True:
+                job = await self._next()
+                wanted = self.engines[job.engine]
+                if child is not None and engine is not wanted:
+                    await self._in_thread(child.close)
+                    child = None
+                if child is None:
+                    engine, child = wanted, await self._in_thread(self._worker, wanted)
+                if not await self._separate(job, child):
+                    await self._in_thread(child.close)
+                    child = None
+        finally:
+            if child is not None:
+                child.close()
+
+    async def _next(self) -> Job:
+        while True:
+            while self._queue:
+                job = self._queue.popleft()
+                if job.state == WAITING:
+                    self.changes.tell_all()  # all have moved up
+                    return job
+            self._more.clear()
+            await self._more.wait()
+
+    async def _separate(self, job: Job, child: Child) -> bool:
+        """One try; returns whether the worker lives."""
+        if job.state != WAITING:  # cancelled while the worker came up
+            return True
+        job.state, job.tries, job.progress, job.started = WORKING, job.tries + 1, 0.0, time.time()
+        self._children[job.id] = child
+        await self._keep(job)
+
+        def heard(share: float) -> None:
+            job.progress = max(job.progress, share)
+            self.changes.tell(job)
+
+        song = self.store.path(job) / "song"
+        order = Order(song, job.name, job.format, self.limits.seconds, tuple(job.stems))
+        state, error, lives = FAILED, None, True
+        try:
+            answer = await self._ask(child, order, heard, self.limits.work)
+            job.seconds, job.files, state = answer["seconds"], answer["stems"], DONE
+        except ChildDiedError as death:
+            error, lives = str(death), False
+        except SeparationError as refusal:
+            error = str(refusal)
+        except BrokenWorkError as fault:
+            self._log(f"job {job.id}: {fault}")
+            error = INTERNAL
+        self._children.pop(job.id, None)
+        if job.state != WORKING:  # cancelled: the worker was killed, whether or not it had finished
+            return False
+        if not lives and not self.stopping.is_set():
+            await self._after_death(job, error or "")
+        elif lives:
+            if state == DONE:
+                self.counts.song_seconds += job.seconds or 0.0
+                self.counts.work_seconds += time.time() - (job.started or time.time())
+            await self._end(job, state, error)
+        return lives
+
+    async def _after_death(self, job: Job, reason: str) -> None:
+        self.counts.deaths += 1
+        self._log(f"job {job.id}: its worker died ({reason}), try {job.tries} of {TRIES}")
+        if job.tries >= TRIES:
+            await self._end(job, FAILED, f"its worker died {job.tries} times: {reason}")
+            return
+        job.state, job.progress, job.started = WAITING, 0.0, None
+        async with self._disk:
+            await self._in_thread(self.store.tidy, job)
+        await self._keep(job)
+        self._queue.appendleft(job)
+        self._more.set()
+
+    async def _end(self, job: Job, state: str, error: str | None) -> None:
+        job.state, job.error, job.finished = state, error and printable(error).split("\n")[0], time.time()
+        job.progress = 1.0 if state == DONE else job.progress
+        if state != DONE:
+            job.files = []
+        self.counts.finished[state] += 1
+        await self._keep(job)
+        async with self._disk:
+            await self._in_thread(self.store.tidy, job)
+
+    async def _keep(self, job: Job) -> None:
+        async with self._disk:
+            await self._in_thread(self.store.save, job)
+        self.changes.tell(job)
+
+    async def _expire(self) -> None:
+        while True:
+            now = time.time()
+            for job in list(self.store.jobs.values()):
+                if job.finished is not None and now - job.finished >= self.limits.keep:
+                    await self.cancel(job)
+            await asyncio.sleep(min(SWEEP, max(0.1, self.limits.keep / 10)))
+
+    async def _ask(self, child: Child, order: Order, heard: Callable[[Any], None], seconds: float) -> Any:
+        loop = asyncio.get_running_loop()
+        return await self._in_thread(
+            child.ask, order, lambda content: loop.call_soon_threadsafe(heard, content), seconds
+        )
+
+    async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+
+    def _log(self, text: str) -> None:
+        print(f"bsm-serve: {text}", file=sys.stderr)
