@@ -6,7 +6,7 @@ import { List, words } from "./list.js";
 import { Player } from "./player.js";
 import { isActive, Songs } from "./songs.js";
 import { bindTheme } from "./theme.js";
-import { about, size } from "./words.js";
+import { about, percent, size } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const songs = new Songs();
@@ -34,7 +34,12 @@ function show() {
   if (onTheWay && !player.job) {
     $("waiting-name").textContent = onTheWay.name;
     $("waiting-words").textContent = words(onTheWay);
-    $("waiting-progress").value = onTheWay.progress ?? 0;
+    $("waiting-part").textContent = percent(onTheWay.progress);
+    $("waiting-progress").value = onTheWay.progress;
+    // A file that is still here is lost with the page; one that the server has is not.
+    $("waiting-more").textContent = onTheWay.file
+      ? "Keep this page open until the song is sent."
+      : "You may close this page: the song is in the list when you come back.";
   }
   list.show(player.job?.id);
 }
@@ -56,16 +61,16 @@ function send(files) {
 
 function describe({ engines, limits }) {
   songs.limits = { ...limits };
-  const parts = [];
-  if (limits.seconds) parts.push(`up to ${about(limits.seconds)}`);
-  if (limits.upload_bytes) parts.push(`up to ${size(limits.upload_bytes)}`);
-  $("limits").textContent = `WAV, FLAC, MP3, Ogg and more, ${parts.join(", ")}.`;
+  const most = `up to ${about(limits.seconds)} and ${size(limits.upload_bytes)}`;
+  $("limits").textContent =
+    `WAV, FLAC, MP3 or Ogg, ${most}. Songs stay on this server ` +
+    `and are deleted ${about(3600 * limits.keep_hours)} after they are done.`;
   const option = (value, text) => new Option(text, value);
   $("engine").replaceChildren(...engines.map(({ name, stems }) => option(name, `${name}: ${stems.join(", ")}`)));
   $("engine-field").hidden = engines.length < 2;
   $("engine-words").textContent = engines.length === 1 ? `Stems: ${engines[0].stems.join(", ")}.` : "";
   $("format").replaceChildren(
-    option("", "the song's own"),
+    option("", "as the song"),
     ...(limits.formats ?? []).map((format) => option(format, format.toUpperCase())),
   );
   $("settings").hidden = false;

@@ -34,7 +34,8 @@ export function palette(name) {
   const bytes = new Uint8ClampedArray(table.buffer);
   for (let value = 0; value < 256; value += 1) {
     const part = value / 255;
-    const [from, to, at] = part < 0.62 ? [stops[0], stops[1], part / 0.62] : [stops[1], stops[2], (part - 0.62) / 0.38];
+    const [from, to, at] =
+      part < 0.62 ? [stops[0], stops[1], part / 0.62] : [stops[1], stops[2], (part - 0.62) / 0.38];
     // Quiet parts stay near the ground, so that the shape of the sound is seen rather than its noise.
     const weight = part < 0.62 ? at ** 1.6 : at * 0.85;
     for (let channel = 0; channel < 3; channel += 1) {

@@ -15,7 +15,8 @@ export function bindKeys(player, dialog, help) {
     l: () => player.toggleLoop(),
   };
   document.addEventListener("keydown", (event) => {
-    if (!player.isOpen || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (!player.isOpen || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
+      return;
     const { target } = event;
     if (target.matches("input:not([type=range]), select, textarea")) return;
     if (event.key === " " && target.matches("button, a, summary, label")) return;

@@ -28,7 +28,8 @@ function tag(bytes, at, head) {
   const name = String.fromCharCode(...bytes.subarray(at + 4 + side, at + 8 + side));
   if (name !== "Xing" && name !== "Info") return null;
   const flags = bytes[at + 11 + side];
-  const lame = at + 12 + side + (flags & 1 ? 4 : 0) + (flags & 2 ? 4 : 0) + (flags & 4 ? 100 : 0) + (flags & 8 ? 4 : 0);
+  const lame =
+    at + 12 + side + (flags & 1 ? 4 : 0) + (flags & 2 ? 4 : 0) + (flags & 4 ? 100 : 0) + (flags & 8 ? 4 : 0);
   const [a, b, c] = bytes.subarray(lame + 21, lame + 24);
   return { delay: (a << 4) | (b >> 4), padding: ((b & 15) << 8) | c };
 }
@@ -39,8 +40,8 @@ function afterId3(bytes) {
 }
 
 /**
- * An MP3 file as pieces of about `seconds`. `bytes` is the whole file; what is kept of it is a Blob, which a browser may
- * keep on disk. Lengths and positions are in samples of `rate` (Hz), without the encoder's delay and padding.
+ * An MP3 file as pieces of about `seconds`. `bytes` is the whole file; what is kept of it is a Blob, which a browser
+ * may keep on disk. Lengths and positions are in samples of `rate` (Hz), without the encoder's delay and padding.
  */
 export class Mp3 {
   constructor(bytes, seconds) {

@@ -10,10 +10,10 @@ function computed({ data }) {
   const picture = growing.get(data.id);
   if (!picture) return;
   if (data.columns) picture.begin(data.columns, data.bins);
-  else picture.grow(data.from, data.mel, data.level);
+  else picture.grow(data.from, data.powers, data.level);
 }
 
-/** A picture of a track on `canvas`, in the colour `hue` (of colours.js); `level` is dB a column. */
+/** A picture of a track on `canvas`, in a colour of colours.js; `level` is dB a column. */
 export class Picture {
   #stopped = false;
 
@@ -25,7 +25,7 @@ export class Picture {
 
   /** Compute and draw; ends when all is drawn or `stop` was called. `told` is called after each step. */
   async draw(track, told = () => {}) {
-    worker ??= new Worker("/page/mel-worker.js");
+    worker ??= new Worker("/page/spectrogram.js");
     worker.onmessage = computed;
     const id = (count += 1);
     growing.set(id, this);
@@ -48,14 +48,14 @@ export class Picture {
     this.columns = columns;
     this.bins = bins;
     this.done = 0;
-    this.mel = new Uint8Array(columns * bins);
+    this.powers = new Uint8Array(columns * bins);
     this.level = new Float32Array(columns).fill(-120);
     this.canvas.width = columns;
     this.canvas.height = bins;
   }
 
-  grow(from, mel, level) {
-    this.mel.set(mel, from * this.bins);
+  grow(from, powers, level) {
+    this.powers.set(powers, from * this.bins);
     this.level.set(level, from);
     this.done = from + level.length;
     this.paint(from, this.done);
@@ -71,7 +71,7 @@ export class Picture {
     const pixels = new Uint32Array(image.data.buffer);
     for (let column = from; column < to; column += 1) {
       for (let bin = 0; bin < this.bins; bin += 1) {
-        pixels[(this.bins - 1 - bin) * (to - from) + column - from] = table[this.mel[column * this.bins + bin]];
+        pixels[(this.bins - 1 - bin) * (to - from) + column - from] = table[this.powers[column * this.bins + bin]];
       }
     }
     context.putImageData(image, from, 0);

@@ -1,5 +1,6 @@
 /* The player of one song: what is pressed goes to the transport, what the transport does is shown. */
 
+import { drawParts, drawRuler } from "./axis.js";
 import { colours } from "./colours.js";
 import { Picture } from "./pictures.js";
 import { StemRow } from "./stem.js";
@@ -7,12 +8,15 @@ import { touchable } from "./strip.js";
 import { Track } from "./track.js";
 import { Transport } from "./transport.js";
 import { voiced } from "./voice.js";
-import { time } from "./words.js";
+import { about, time } from "./words.js";
 
 const STEP = 5; // s of an arrow key
 const LEAP = 15; // s of page up and down
 const SHORTEST = 0.2; // s of a loop
 const VOICES = ["vocals", "vocal", "lead", "voice"];
+
+/** When a song will be gone, in words. */
+const until = (moment) => `kept for another ${about(Math.max(0, (Date.parse(moment) - Date.now()) / 1000))}`;
 
 const $ = (id) => document.getElementById(id);
 
@@ -48,12 +52,14 @@ export class Player {
     const opened = (this.#opened += 1);
     this.job = job;
     $("song-name").textContent = job.name;
-    $("song-words").textContent = `${job.stems.length} stems, separated with ${job.engine}`;
+    $("song-words").textContent = `${job.stems.length} stems by ${job.engine}, ${until(job.expires)}`;
     $("all").href = `/api/jobs/${job.id}/stems.zip`;
     $("loading").textContent = "Loading the stems…";
     const hues = colours(job.stems.map((stem) => stem.name));
     const tracks = job.stems.map((stem) => new Track(stem.name, stem.preview));
-    this.#rows = job.stems.map((stem, place) => new StemRow(stem, hues[place], (change) => this.#mix(place, change)));
+    this.#rows = job.stems.map(
+      (stem, place) => new StemRow(stem, hues[place], (change) => this.#mix(place, change)),
+    );
     for (const row of this.#rows) this.#touch(row.strip);
     $("stems").replaceChildren(...this.#rows.map((row) => row.element));
     try {
@@ -140,7 +146,10 @@ export class Player {
   #ready(transport) {
     this.#transport = transport;
     transport.addEventListener("state", () => this.#state());
-    transport.addEventListener("trouble", (event) => ($("loading").textContent = `Playing stopped: ${event.detail}`));
+    transport.addEventListener(
+      "trouble",
+      (event) => ($("loading").textContent = `Playing stopped: ${event.detail}`),
+    );
     const seconds = transport.length / transport.rate;
     $("end").textContent = time(seconds);
     $("position").setAttribute("aria-valuemax", Math.floor(seconds));
@@ -172,16 +181,11 @@ export class Player {
     $("voice-row").hidden = false;
     $("voice-next").hidden = this.#parts.length === 0;
     $("voice").dataset.colour = hue;
-    $("voice").replaceChildren(
-      ...this.#parts.map(({ from, to }) => {
-        const part = document.createElement("i");
-        part.style.left = `${(100 * from) / seconds}%`;
-        part.style.width = `${(100 * (to - from)) / seconds}%`;
-        return part;
-      }),
-    );
-    const words = this.#parts.map(({ from, to }) => `${time(from)} to ${time(to)}`).join(", ");
-    $("voice").setAttribute("aria-label", words ? `Voice from ${words}` : "No voice found");
+    drawParts($("voice"), this.#parts, seconds);
+  }
+
+  #rule() {
+    if (this.isOpen) drawRuler($("ruler"), this.#transport.length / this.#transport.rate);
   }
 
   #touch(strip) {
@@ -231,7 +235,14 @@ export class Player {
   }
 
   #slide(event) {
-    const steps = { ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP, PageDown: -LEAP, PageUp: LEAP };
+    const steps = {
+      ArrowLeft: -STEP,
+      ArrowDown: -STEP,
+      ArrowRight: STEP,
+      ArrowUp: STEP,
+      PageDown: -LEAP,
+      PageUp: LEAP,
+    };
     if (!this.isOpen || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key in steps) this.step(steps[event.key]);
     else if (event.key === "Home") this.seek(0);
@@ -274,21 +285,4 @@ export class Player {
     $("now").textContent = time(0);
     $("position").setAttribute("aria-valuenow", 0);
   }
-
-  /** Ticks of the ruler: as close as their words allow. */
-  #rule() {
-    if (!this.isOpen) return;
-    const seconds = this.#transport.length / this.#transport.rate;
-    const most = Math.max(2, $("ruler").clientWidth / 64);
-    const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200].find((each) => seconds / each <= most) ?? 3600;
-    const ticks = [];
-    for (let at = 0; at < seconds - step / 3; at += step) {
-      const tick = document.createElement("span");
-      tick.textContent = time(at);
-      tick.style.left = `${(100 * at) / seconds}%`;
-      ticks.push(tick);
-    }
-    $("ruler").replaceChildren(...ticks);
-  }
 }
-

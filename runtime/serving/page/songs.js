@@ -43,7 +43,15 @@ export class Songs extends EventTarget {
   add(files, fields) {
     for (const file of files) {
       this.#count += 1;
-      const song = { id: `file-${this.#count}`, name: file.name, state: "queued", progress: 0, error: null, file, fields };
+      const song = {
+        id: `file-${this.#count}`,
+        name: file.name,
+        state: "queued",
+        progress: 0,
+        error: null,
+        file,
+        fields,
+      };
       const limit = this.limits?.upload_bytes;
       if (file.size === 0) this.#refuse(song, "The file is empty.");
       else if (limit && file.size > limit) this.#refuse(song, "The file is larger than this server takes.");
@@ -131,9 +139,17 @@ export class Songs extends EventTarget {
 
   #follow() {
     const active = this.list.filter((each) => !each.file && isActive(each));
-    const first = active.sort((a, b) => rank(a) - rank(b)).slice(0, FOLLOWED).map((job) => job.id);
+    const first = active
+      .sort((a, b) => rank(a) - rank(b))
+      .slice(0, FOLLOWED)
+      .map((job) => job.id);
     for (const id of this.#followed.keys()) if (!first.includes(id)) this.#unfollow(id);
-    for (const id of first) if (!this.#followed.has(id)) this.#followed.set(id, api.follow(id, (job) => this.#update(job)));
+    for (const id of first)
+      if (!this.#followed.has(id))
+        this.#followed.set(
+          id,
+          api.follow(id, (job) => this.#update(job)),
+        );
   }
 
   #unfollow(id) {
@@ -166,4 +182,5 @@ export class Songs extends EventTarget {
 const rank = (job) => (job.state === "working" ? 0 : (job.place ?? 1000));
 
 /** An answer that was on its way while an event arrived must not undo the end of a job. */
-const newer = (old, job) => (old && !old.file && !isActive(old) && isActive(job) && old.tries >= job.tries ? old : job);
+const newer = (old, job) =>
+  old && !old.file && !isActive(old) && isActive(job) && old.tries >= job.tries ? old : job;

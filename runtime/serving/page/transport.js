@@ -72,7 +72,9 @@ export class Transport extends EventTarget {
   /** Take over what `channels` say of volume, mute and solo. */
   mix() {
     if (!this.context) return;
-    this.gains.forEach((gain, place) => gain.gain.setTargetAtTime(this.#volume(place), this.context.currentTime, 0.012));
+    this.gains.forEach((gain, place) =>
+      gain.gain.setTargetAtTime(this.#volume(place), this.context.currentTime, 0.012),
+    );
   }
 
   /** Whether stem `place` is to be heard: no other one has solo, and it is not muted. */
@@ -179,7 +181,8 @@ export class Transport extends EventTarget {
     run.at += to - from;
     run.next = loops && to === this.loop.to ? this.loop.from : to < this.length ? to : null;
     if (run.next === null) return;
-    for (const track of this.tracks) track.piece(Math.floor(run.next / this.step)).catch(() => {}); // told when it is due
+    // What goes wrong with it is told when it is due.
+    for (const track of this.tracks) track.piece(Math.floor(run.next / this.step)).catch(() => {});
   }
 
   #tell() {

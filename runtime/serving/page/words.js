@@ -9,17 +9,18 @@ export function time(seconds) {
   return `${Math.floor(whole / 3600)}:${two(minutes)}:${two(whole % 60)}`;
 }
 
-/** `seconds` as "40 s", "5 min" or "3 h". */
+/** `seconds` as "40 s", "5 min" or "3 hours". */
 export function about(seconds) {
   if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} hours`;
 }
 
 export const percent = (part) => `${Math.round(100 * part)} %`;
 
 export function size(bytes) {
-  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  const mega = bytes / 2 ** 20; // as the server's option counts them
+  if (mega < 1) return `${Math.max(1, Math.round(bytes / 1024))} kB`;
+  return mega < 1024 ? `${mega.toFixed(mega < 10 ? 1 : 0)} MB` : `${(mega / 1024).toFixed(1)} GB`;
 }
 
 /** "lead_vocals" as "Lead vocals". */

@@ -1,9 +1,10 @@
 /*
- * A mel spectrogram and the level of a song, in a worker, while its pieces are decoded.
+ * A spectrogram and the level of a song, in a worker, while its pieces are decoded. Its bins are of equal width below
+ * KNEE and of equal ratio above: the bass has room, too.
  *
  * In: {id, length, rate} (samples, Hz) begins one, {id, mono} brings its next samples, {id, last: true} ends it.
- * Out: {id, columns, bins} once, then {id, from, mel, level}: bytes [columns, bins] of the columns from `from` on, bin 0
- * the lowest, and their levels in dB below full scale.
+ * Out: {id, columns, bins} once, then {id, from, powers, level}: bytes [columns, bins] of the columns from `from`
+ * on, bin 0 the lowest, and their levels in dB below full scale.
  */
 
 const SIZE = 2048; // samples of an FFT
@@ -13,15 +14,21 @@ const SHORTEST = 512; // samples of a column
 const PER_COLUMN = 6; // FFTs at most: the columns of a long song are sampled
 const LOWEST = 40; // Hz
 const HIGHEST = 16000; // Hz
+const KNEE = 250; // Hz
 const FLOOR = -88; // dB of a bin that is shown as 0
 const RANGE = 66; // dB from there to 255
 
-const hann = Float32Array.from({ length: SIZE }, (_, i) => (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / SIZE)) * (4 / SIZE));
+const hann = Float32Array.from(
+  { length: SIZE },
+  (_, i) => (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / SIZE)) * (4 / SIZE),
+);
 const cosine = Float32Array.from({ length: SIZE / 2 }, (_, i) => Math.cos((2 * Math.PI * i) / SIZE));
 const sine = Float32Array.from({ length: SIZE / 2 }, (_, i) => -Math.sin((2 * Math.PI * i) / SIZE));
 const real = new Float32Array(SIZE);
 const imaginary = new Float32Array(SIZE);
-const reversed = Uint16Array.from({ length: SIZE }, (_, i) => parseInt(i.toString(2).padStart(11, "0").split("").reverse().join(""), 2));
+const reversed = Uint16Array.from({ length: SIZE }, (_, i) =>
+  parseInt(i.toString(2).padStart(11, "0").split("").reverse().join(""), 2),
+);
 
 /** `real` and `imaginary`, in bit-reversed order, to their transform in place. */
 function transform() {
@@ -40,13 +47,13 @@ function transform() {
   }
 }
 
-const toMel = (hertz) => 2595 * Math.log10(1 + hertz / 700);
-const toHertz = (mel) => 700 * (10 ** (mel / 2595) - 1);
+const toPlace = (hertz) => Math.log(1 + hertz / KNEE);
+const toHertz = (place) => KNEE * (Math.exp(place) - 1);
 
-/** Edges of the mel bins in FFT bins; each bin is the largest of what lies between two edges. */
+/** Edges of the bins in bins of the FFT; each bin is the largest of what lies between two edges. */
 function edges(rate) {
-  const low = toMel(LOWEST);
-  const high = toMel(Math.min(HIGHEST, rate / 2));
+  const low = toPlace(LOWEST);
+  const high = toPlace(Math.min(HIGHEST, rate / 2));
   return Array.from({ length: BINS + 1 }, (_, i) => (toHertz(low + ((high - low) * i) / BINS) * SIZE) / rate);
 }
 
@@ -68,14 +75,14 @@ class Picture {
     all.set(mono, this.carry.length);
     const need = Math.max(this.hop, SIZE);
     const ready = Math.max(0, Math.min(this.columns - this.done, Math.floor((all.length - need) / this.hop) + 1));
-    const mel = new Uint8Array(ready * BINS);
+    const powers = new Uint8Array(ready * BINS);
     const level = new Float32Array(ready);
     for (let column = 0; column < ready; column += 1) {
-      this.column(all, column * this.hop, mel.subarray(column * BINS, (column + 1) * BINS));
+      this.column(all, column * this.hop, powers.subarray(column * BINS, (column + 1) * BINS));
       level[column] = decibels(all, column * this.hop, this.hop);
     }
     this.carry = all.slice(ready * this.hop);
-    postMessage({ id: this.id, from: this.done, mel, level }, [mel.buffer, level.buffer]);
+    postMessage({ id: this.id, from: this.done, powers, level }, [powers.buffer, level.buffer]);
     this.done += ready;
   }
 
