@@ -34,7 +34,12 @@ const commands = {
   text: ({ selector }) => page.textContent(selector),
   evaluate: ({ code }) => page.evaluate(code),
   async wait({ code, timeout = 20000 }) {
-    await page.waitForFunction(code, null, { timeout, polling: 50 });
+    // Asked from here again and again: the page's own policy forbids it to evaluate strings.
+    const end = Date.now() + timeout;
+    while (!(await page.evaluate(code))) {
+      if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${code}`);
+      await new Promise((later) => setTimeout(later, 50));
+    }
   },
   async drag({ selector, from, to }) {
     const box = await page.locator(selector).boundingBox();

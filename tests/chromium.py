@@ -42,7 +42,7 @@ class Browser:
 
     def waits_for(self, code: str, timeout: float = 20.0) -> None:
         """Until the JavaScript expression `code` is true; `timeout` in seconds."""
-        self.wait(code=f"() => {code}", timeout=1000 * timeout)
+        self.wait(code=code, timeout=1000 * timeout)
 
     def value(self, code: str) -> Any:
         """Of a JavaScript expression."""

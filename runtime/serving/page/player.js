@@ -13,6 +13,8 @@ import { about, time } from "./words.js";
 const STEP = 5; // s of an arrow key
 const LEAP = 15; // s of page up and down
 const SHORTEST = 0.2; // s of a loop
+// Beside drums, bass and others it holds these again: with both, they would be heard twice.
+const REST = "instrumental";
 const VOICES = ["vocals", "vocal", "lead", "voice"];
 
 /** When a song will be gone, in words. */
@@ -154,6 +156,8 @@ export class Player {
     $("end").textContent = time(seconds);
     $("position").setAttribute("aria-valuemax", Math.floor(seconds));
     $("play").disabled = false;
+    const names = transport.tracks.map((track) => track.name);
+    if (names.length > 2 && names.includes("vocals")) this.press(names.indexOf(REST), "isMuted");
     $("loading").textContent = "Drawing the spectrograms…";
     this.#rule();
     this.#show();

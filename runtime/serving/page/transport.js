@@ -7,7 +7,8 @@
  */
 
 const AHEAD = 2; // s that are scheduled before they are heard
-const PAUSE = 0.06; // s from a command to the first sample
+const PAUSE = 0.06; // s from a command to the first sample, more on a machine that is late
+const MARGIN = 0.02; // s before its first sample that a span must be whole
 const FADE = 0.008; // s, so that stopping does not click
 const TICK = 150; // ms between two looks at the schedule
 
@@ -123,7 +124,7 @@ export class Transport extends EventTarget {
       return gain;
     });
     this.#rested = sample;
-    const run = { spans: [], sources: new Set(), fade, next: sample, at: 0, filling: false };
+    const run = { spans: [], sources: new Set(), fade, next: sample, at: 0, pause: PAUSE, filling: false };
     this.#run = run;
     run.timer = setInterval(() => this.#fill(run), TICK);
     this.#fill(run);
@@ -169,14 +170,23 @@ export class Transport extends EventTarget {
     const buffers = await Promise.all(this.tracks.map((track) => track.piece(piece)));
     if (this.#run !== run) return;
     // Too late for the moment that was planned: later, but all together.
-    run.at = Math.max(run.at, Math.ceil((this.context.currentTime + PAUSE) * this.rate));
-    buffers.forEach((buffer, place) => {
+    run.at = Math.max(run.at, Math.ceil((this.context.currentTime + run.pause) * this.rate));
+    const sources = buffers.map((buffer, place) => {
       const source = new AudioBufferSourceNode(this.context, { buffer });
       source.connect(run.fade[place]);
       source.start(run.at / this.rate, (from - piece * this.step) / this.rate, (to - from) / this.rate);
-      source.onended = () => run.sources.delete(source);
-      run.sources.add(source);
+      return source;
     });
+    if ((this.context.currentTime + MARGIN) * this.rate > run.at) {
+      // Some may have been started after that sample: none of them is to be heard.
+      for (const source of sources) source.disconnect();
+      run.pause *= 2;
+      return;
+    }
+    for (const source of sources) {
+      run.sources.add(source);
+      source.onended = () => run.sources.delete(source);
+    }
     run.spans.push({ at: run.at, from, to });
     run.at += to - from;
     run.next = loops && to === this.loop.to ? this.loop.from : to < this.length ? to : null;
