@@ -31,7 +31,7 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A song to separate, and what became of it. Times are seconds since 1970."""
 

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,9 @@ class Service:
             return
         child = self._children.get(job.id)
         job.state = CANCELLED  # what its worker says from now on is not heard
+        with suppress(ValueError):  # not in the queue
+            self._queue.remove(job)
+            self.changes.tell_all()
         if child is not None:
             child.kill()
         await self._end(job, CANCELLED, None)

@@ -1,0 +1,154 @@
+"""Servers and workers that die: what was accepted is done nevertheless, or fails in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from serving_process import PATIENCE, ROOT
+
+pytestmark = pytest.mark.seconds
+
+
+def kill_worker(served) -> None:
+    """The eldest child: the other one only looks at songs."""
+    os.kill(served.children()[0], signal.SIGKILL)
+
+
+def test_a_killed_server_goes_on_with_what_it_had_accepted(starting, songs):
+    served = starting()
+    done = served.until(served.sent(songs / "short.wav"), "done")
+    working, waiting = served.sent(songs / "long.flac"), served.sent(songs / "short.wav", format="flac")
+    served.until(working, "working")
+    served.kill()
+    left = served.data / "incoming" / "half"
+    left.mkdir()
+    (left / "song").write_bytes(b"half a song")
+
+    again = starting(folder=served.folder)
+    assert again.job(done["id"]) == done
+    assert again.http.get(done["stems"][0]["url"]).status_code == 200
+    assert not left.exists()
+    first, second = again.until(working, "done"), again.until(waiting, "done")
+    assert (first["tries"], second["tries"]) == (2, 1)
+    assert second["stems"][0]["type"] == "audio/flac"
+    for job in again.http.get("/api/jobs").json()["jobs"]:
+        assert again.http.delete(f"/api/jobs/{job['id']}").status_code == 204
+    assert again.files() == ["lock"]
+
+
+def test_a_stopped_server_costs_no_job_a_try(starting, songs):
+    served = starting()
+    name = served.sent(songs / "long.flac")
+    served.until(name, "working")
+    start = time.monotonic()
+    with served.http.stream("GET", f"/api/jobs/{name}/events"):  # does not hold it up
+        assert served.stop() == 0
+    assert time.monotonic() - start < 10
+    kept = json.loads((served.data / "jobs" / name / "job.json").read_text())
+    assert (kept["state"], kept["tries"]) == ("waiting", 0)
+    assert starting(folder=served.folder).until(name, "done")["tries"] == 1
+
+
+def test_a_worker_that_dies_costs_its_job_one_try(starting, songs):
+    served = starting()
+    name = served.sent(songs / "long.flac")
+    served.until(name, "working")
+    kill_worker(served)
+    assert served.until(name, "done")["tries"] == 2
+    assert "killed by signal 9" in served.log
+
+
+def test_a_song_whose_workers_die_fails_and_the_next_is_separated(starting, songs):
+    served = starting()
+    poison, other = served.sent(songs / "long.flac"), served.sent(songs / "short.wav")
+    for tries in (1, 2, 3):
+        while (job := served.job(poison))["state"] != "working" or job["tries"] != tries:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        pids = served.children()
+        os.kill(pids[0] if tries == 1 else pids[-1], signal.SIGKILL)
+    job = served.until(poison, "failed")
+    assert job["error"] == "its worker died 3 times: killed by signal 9 (out of memory?)"
+    assert served.until(other, "done")["tries"] == 1
+    assert [path for path in served.files() if poison in path] == [f"jobs/{poison}/job.json"]
+
+
+def test_workers_end_with_a_killed_server(starting, songs):
+    served = starting()
+    served.until(served.sent(songs / "long.flac"), "working")
+    pids = served.children()
+    assert len(pids) == 2
+    served.kill()
+    end = time.monotonic() + PATIENCE
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(") ", 1)[1][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_jobs_expire(starting, songs):
+    served = starting("--keep", "0.001")  # hours
+    name = served.until(served.sent(songs / "short.wav"), "done")["id"]
+    end = time.monotonic() + PATIENCE
+    while served.http.get(f"/api/jobs/{name}").status_code != 404:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert served.files() == ["lock"]
+
+
+def test_a_worker_that_takes_too_long_is_stopped(starting, songs):
+    served = starting("--max-work", "0.01")  # minutes
+    job = served.until(served.sent(songs / "long.flac"), "failed")
+    assert "was not ready within" in job["error"]
+
+
+def test_a_song_takes_no_more_memory_than_a_worker_has(starting, songs):
+    served = starting("--max-memory", "100000")
+    assert served.until(served.sent(songs / "short.wav"), "done")
+
+
+def command(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    given = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.serving.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=given,
+        **options,
+    )
+
+
+def test_what_cannot_be_served_is_one_line(starting, engine, tmp_path):
+    served = starting()
+    port = served.url.rsplit(":", 1)[1]
+    for arguments, said in [
+        ([], "no engines given"),
+        ([tmp_path / "none.onnx"], "none"),
+        ([engine, engine], "both are called half"),
+        ([engine, "--host", "0.0.0.0"], "give --token-file"),
+        ([engine, "--port", port], "cannot listen there (Address already in use)"),
+        ([engine, "--port", "0", "--data", served.data], "another bsm-serve uses it"),
+        ([engine, "--data", "/dev/null/x"], "cannot be used"),
+        ([engine, "--token-file", tmp_path / "none"], "cannot be read (No such file or directory)"),
+        ([engine, "--token-file", "/dev/null"], "expected 16 printable"),
+        (["song.wav"], "named like a song"),
+        ([engine, "--stems", "vocals"], "are for --client"),
+        ([engine, "--max-memory", "256", "--port", "0"], "memory"),
+    ]:
+        ended = command(*arguments, cwd=tmp_path)
+        assert ended.returncode == 2, (arguments, ended)
+        assert ended.stderr.count("\n") == 1 and said in ended.stderr, (arguments, ended.stderr)
