@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from chromium import Browser, Service, browsing
+from chromium import Browser, browsing
 from halving import halving_engine
 
-pytest.importorskip("uvicorn")
+for package in ("uvicorn", "httpx"):
+    pytest.importorskip(package)
+from serving_process import Served, start  # noqa: E402 - which imports httpx
+
 pytestmark = [pytest.mark.needs("chromium", "node", "npm"), pytest.mark.seconds]
 
 PAGE = Path(__file__).parents[3] / "runtime" / "serving" / "page"
@@ -68,28 +71,29 @@ def browser() -> Iterator[Browser]:
 def engine(tmp_path_factory) -> Path:
     """Its stems are half the song and the same with the other sign: both together are silence."""
     gain = np.array([0.5, -0.5]).reshape(2, 1, 1, 1, 1)
-    return halving_engine(tmp_path_factory.mktemp("engine") / "opposed.onnx", gain, stems=("vocals", "instrumental"), frames=201)
+    return halving_engine(
+        tmp_path_factory.mktemp("engine") / "opposed.onnx", gain, stems=("vocals", "instrumental"), frames=201
+    )
 
 
 @pytest.fixture
-def service(engine, tmp_path) -> Iterator[Service]:
-    made = Service(tmp_path, engine, "--queue", 1)
-    made.start()
-    yield made
-    made.stop()
+def service(engine, tmp_path) -> Iterator[Served]:
+    """Of one song at a time, with room for one that waits."""
+    served = start(engine, tmp_path / "service", "--queue", "1")
+    yield served
+    served.stop()
 
 
 @pytest.fixture(scope="module")
-def with_a_song(browser, engine, tmp_path_factory) -> Iterator[Service]:
+def with_a_song(browser, engine, tmp_path_factory) -> Iterator[Served]:
     """A service that was sent a song through its page."""
     folder = tmp_path_factory.mktemp("service")
-    made = Service(folder, engine)
-    made.start()
-    browser.open(url=made.url)
+    served = start(engine, folder)
+    browser.open(url=served.url)
     browser.files(selector="#files", paths=[tune(folder / "My song.wav")])
     browser.waits_for(OPEN)
-    yield made
-    made.stop()
+    yield served
+    served.stop()
 
 
 @pytest.fixture
@@ -174,7 +178,7 @@ def test_a_click_goes_there_and_a_drag_loops(playing):
 def test_stems_are_downloaded_one_by_one_and_together(playing, with_a_song):
     one = playing.download(selector="[data-stem=vocals] .get")
     assert one["name"] == "My song_vocals.wav"
-    song, _ = soundfile.read(with_a_song.log.with_name("My song.wav"))
+    song, _ = soundfile.read(with_a_song.folder / "My song.wav")
     stem, rate = soundfile.read(one["path"])
     assert rate == RATE and np.abs(stem - song / 2).max() < 1e-3
     every = playing.download(selector="#all")
@@ -227,20 +231,25 @@ def test_songs_wait_in_the_page_while_the_queue_is_full(browser, service, tmp_pa
     browser.waits_for(f"{WORDS}.filter((words) => words.startsWith('Done')).length === 2", timeout=60)
 
 
-def test_the_server_is_killed_and_started_again(browser, service, tmp_path):
-    browser.open(url=service.url)
-    browser.files(selector="#files", paths=[str(tune(tmp_path / "Long.wav", 400))])
+def test_the_server_is_killed_and_started_again(browser, engine, tmp_path):
+    """The song that it had goes on; one that is chosen meanwhile is sent when it is back."""
+    first = start(engine, tmp_path / "service")
+    browser.open(url=first.url)
+    browser.files(selector="#files", paths=[tune(tmp_path / "Long.wav", 400)])
     browser.waits_for(f"{WORDS}.some((words) => words.startsWith('Separating'))")
-    service.kill()
+    first.kill()
     browser.waits_for("document.querySelector('#connection').textContent.startsWith('The server does not answer')")
-    browser.files(selector="#files", paths=[str(tune(tmp_path / "Later.wav", 3))])
+    browser.files(selector="#files", paths=[tune(tmp_path / "Later.wav", 3)])
     browser.waits_for(f"{WORDS}.some((words) => words.includes('Sent again in'))")
-    service.start()
-    browser.waits_for("document.querySelector('#connection').textContent === ''")
-    browser.waits_for(f"{WORDS}.length === 2 && {WORDS}.every((words) => words.startsWith('Done'))", timeout=60)
-    browser.reload()
-    browser.waits_for(OPEN)
-    assert len(browser.value(WORDS)) == 2
+    second = start(engine, tmp_path / "service", "--port", str(first.http.base_url.port))
+    try:
+        browser.waits_for("document.querySelector('#connection').textContent === ''")
+        browser.waits_for(f"{WORDS}.length === 2 && {WORDS}.every((words) => words.startsWith('Done'))", timeout=60)
+        browser.reload()
+        browser.waits_for(OPEN)
+        assert len(browser.value(WORDS)) == 2
+    finally:
+        second.stop()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (820, "dark"), (1280, "light")])
