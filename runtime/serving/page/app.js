@@ -34,13 +34,16 @@ function show() {
   if (onTheWay && !player.job) {
     $("waiting-name").textContent = onTheWay.name;
     $("waiting-words").textContent = words(onTheWay);
-    $("waiting-part").textContent = percent(onTheWay.progress);
-    $("waiting-progress").value = onTheWay.progress;
+    const isChecked = onTheWay.state === "sending" && onTheWay.progress >= 1;
+    $("waiting-part").textContent = isChecked ? "…" : percent(onTheWay.progress);
+    $("waiting-progress").value = isChecked ? 0 : onTheWay.progress;
     // A file that is still here is lost with the page; one that the server has is not.
     $("waiting-more").textContent = onTheWay.file
       ? "Keep this page open until the song is sent."
       : "You may close this page: the song is in the list when you come back.";
   }
+  const subject = player.job?.name ?? (onTheWay ? `${percent(onTheWay.progress)} ${onTheWay.name}` : null);
+  document.title = subject ? `${subject} · Stems` : "Stems";
   list.show(player.job?.id);
 }
 

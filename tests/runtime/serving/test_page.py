@@ -16,7 +16,7 @@ from halving import halving_engine
 
 for package in ("uvicorn", "httpx"):
     pytest.importorskip(package)
-from serving_process import Served, start  # noqa: E402 - which imports httpx
+from serving_process import TOKEN, Served, start  # noqa: E402 - which imports httpx
 
 pytestmark = [pytest.mark.needs("chromium", "node", "npm"), pytest.mark.seconds]
 
@@ -71,9 +71,8 @@ def browser() -> Iterator[Browser]:
 def engine(tmp_path_factory) -> Path:
     """Its stems are half the song and the same with the other sign: both together are silence."""
     gain = np.array([0.5, -0.5]).reshape(2, 1, 1, 1, 1)
-    return halving_engine(
-        tmp_path_factory.mktemp("engine") / "opposed.onnx", gain, stems=("vocals", "instrumental"), frames=201
-    )
+    path = tmp_path_factory.mktemp("engine") / "opposed.onnx"
+    return halving_engine(path, gain, stems=("vocals", "instrumental"), frames=201)
 
 
 @pytest.fixture
@@ -250,6 +249,25 @@ def test_the_server_is_killed_and_started_again(browser, engine, tmp_path):
         assert len(browser.value(WORDS)) == 2
     finally:
         second.stop()
+
+
+def test_the_token_comes_with_the_address_or_is_asked_for(browser, engine, tmp_path):
+    served = start(engine, tmp_path / "service", token=TOKEN)
+    try:
+        browser.open(url=f"{served.url}/")
+        browser.waits_for("document.querySelector('#login').open")
+        assert browser.violations()["violations"] == []
+        browser.fill(selector="#token", text="not the token at all")
+        browser.click(selector="#login-form button")
+        browser.waits_for("document.querySelector('#login-error').textContent === 'That is not the token.'")
+        browser.fill(selector="#token", text=TOKEN)
+        browser.click(selector="#login-form button")
+        browser.waits_for("!document.querySelector('#login').open")
+        browser.open(url=f"{served.url}/#token={TOKEN}")
+        browser.waits_for("document.querySelector('#limits').textContent !== ''")
+        assert browser.value("location.hash") == "" and not browser.value("document.querySelector('#login').open")
+    finally:
+        served.stop()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (820, "dark"), (1280, "light")])
