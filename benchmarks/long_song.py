@@ -19,7 +19,7 @@ import numpy as np
 
 from runtime.audio import Form, SongWriter
 from runtime.backends.fake import FakeBackend
-from runtime.bench.worker import peak_memory
+from runtime.engine.memory import peak_memory
 from runtime.engine.reading import read_manifest
 from runtime.separation.separator import Separator
 from runtime.songs.separate import separate_file

@@ -19,12 +19,12 @@ from runtime.errors import OptionError, SeparationError
 from runtime.printable import counted, printable
 from runtime.separation.procedure import DEFAULT_OVERLAP, PROCEDURES
 from runtime.separation.separator import Separator, open_separator
-from runtime.songs.batch import Batch, Outcome, Settings
-from runtime.songs.inputs import STDIN, SUFFIXES, find_songs, shown
+from runtime.songs.batch import Batch, Outcome, Settings, check_songs
+from runtime.songs.inputs import STDIN, SUFFIXES, NamedSong, find_songs, real, shown
 from runtime.songs.journal import Journal
 from runtime.songs.names import name_songs
 from runtime.songs.piped import check_standard_input
-from runtime.songs.progress import duration, pace
+from runtime.songs.progress import all_progress, duration, pace
 from runtime.songs.separate import CHANNELS
 
 app = typer.Typer(add_completion=False)
@@ -160,8 +160,11 @@ def run(
             channels=channels,
             existing="skip" if skip_existing else "replace" if overwrite else "refuse",
             plot=plot,
+            songs=frozenset(real(song.path) for song in named),
         )
-        code = _separate_all(Batch(separator, engine.name, named, settings), journal, debug)
+        batch_of_songs = Batch(separator, engine.name, settings)
+        check_songs(named, settings)
+        code = _separate_all(batch_of_songs, named, journal, debug)
         _print_notes(separator, notes)
         _print_times(separator, time.perf_counter() - start)
     if found.unreadable:
@@ -169,21 +172,22 @@ def run(
     return 2 if found.unreadable else code
 
 
-def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
+def _separate_all(batch: Batch, songs: list[NamedSong], journal: Journal | None, debug: bool) -> int:
     """Returns the exit code: 2 if a song failed. The error of a single song is raised."""
     done: list[Outcome] = []
     failures = 0
-    for i, song in enumerate(batch.songs, 1):
+    for i, song in enumerate(songs, 1):
         name = shown(Path(song.path.name))
-        label = name if len(batch.songs) == 1 else f"{i} of {len(batch.songs)}: {name}"
+        label = name if len(songs) == 1 else f"{i} of {len(songs)}: {name}"
         try:
-            outcome = batch.separate(song, label)
+            with all_progress(label) as tell:
+                outcome = batch.separate(song, tell)
         except SeparationError as error:
             failures += 1
             if journal is not None:
                 path = song.path if song.path == STDIN else song.path.absolute()
                 journal.add(engine=batch.engine, song=path, status="failed", error=str(error))
-            if len(batch.songs) == 1:
+            if len(songs) == 1:
                 raise
             if debug:
                 traceback.print_exc()
@@ -193,10 +197,10 @@ def _separate_all(batch: Batch, journal: Journal | None, debug: bool) -> int:
             if journal is not None:
                 journal.add(engine=batch.engine, **outcome.fields())
             _print_outcome(outcome)
-    if len(batch.songs) > 1:
+    if len(songs) > 1:
         _print_summary(done, failures)
     if failures:
-        print(f"bsm-run: {failures} of {len(batch.songs)} songs failed", file=sys.stderr)
+        print(f"bsm-run: {failures} of {len(songs)} songs failed", file=sys.stderr)
     return 2 if failures else 0
 
 

@@ -17,3 +17,7 @@ def printable(text: str) -> str:
 def counted(number: int, thing: str) -> str:
     """Such as "1 folder", "2 folders"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0][:300]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runtime.audio.leftovers import temporary_name
 from runtime.errors import AudioError
 
 EXISTING = ("refuse", "skip", "replace")  # what to do if a file of the name exists
@@ -29,7 +29,7 @@ class Part(io.FileIO):
         try:
             self.target = Path(os.path.realpath(path))
             _check_target(path, self.target)
-            self.part = self.target.parent / f".bsm-{secrets.token_hex(8)}.part"
+            self.part = self.target.parent / temporary_name(".part")
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             super().__init__(os.open(self.part, flags, 0o666), "r+")
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name

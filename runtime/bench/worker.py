@@ -5,15 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from runtime.bench.contenders import Contender, Session
+from runtime.engine.memory import peak_memory
 from runtime.errors import SeparationError
 
 JOIN_SECONDS = 10.0
@@ -110,18 +109,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "out of memory: use a smaller batch, a shorter chunk or fewer contenders"
     return f"{type(error).__name__}: {first}"
-
-
-def peak_memory() -> int | None:
-    """Peak memory of this process in bytes, including Python itself; None if the system does not tell."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)

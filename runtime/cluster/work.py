@@ -28,6 +28,7 @@ class Task:
 
     number: int  # from 1, in the list of all songs of the run
     song: NamedSong  # with an absolute path
+    again: bool = False  # a worker died with it: stems that exist may be that worker's, and are not refused
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Failure:
     """Why a song was not separated."""
 
     reason: str  # one line, as a user reads it
+    details: str = ""  # a traceback, for --debug
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Progress:
     """How far a song is. An executor may leave these out."""
 
     task: Task
+    stage: str  # what is done with it: `SEPARATION` or `PICTURE`
     done: int  # samples
     samples: int | None  # of the song, if known
     sample_rate: int  # Hz

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from runtime.cluster.child import WorkerDiedError
 from runtime.cluster.work import TRIES
-from runtime.errors import EngineError, SeparationError
+from runtime.errors import EngineError, ManifestError, SeparationError
 from runtime.printable import printable
-from runtime.serving.child import BrokenWorkError, Child, ChildDiedError
+from runtime.serving.child import BrokenWorkError, Helper
 from runtime.serving.events import Changes
 from runtime.serving.jobs import CANCELLED, DONE, FAILED, WAITING, WORKING, Job, Store
 from runtime.serving.metrics import Counts
@@ -26,7 +27,7 @@ from runtime.serving.work import Order, Seen, looking, separating
 LOOK_SECONDS = 30.0  # to say what a file is
 LOOK_TRIES = 2
 SWEEP = 30.0  # s between two looks for what has expired
-INTERNAL = "the song cannot be separated: an internal error, which the server's log describes"
+INTERNAL = "the song cannot be separated: an error of the server, which its log describes"
 
 
 class Service:
@@ -51,8 +52,8 @@ class Service:
         self._more = asyncio.Event()
         self._disk = asyncio.Lock()
         self._looking = asyncio.Lock()
-        self._looker: Child | None = None
-        self._children: dict[str, Child] = {}  # by the id of the job they work on
+        self._looker: Helper | None = None
+        self._children: dict[str, Helper] = {}  # by the id of the job they work on
         self._threads = ThreadPoolExecutor(workers + 4, thread_name_prefix="bsm-serve")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -72,7 +73,7 @@ class Service:
         self._tasks = [asyncio.create_task(self._work(each)) for each in first]
         self._tasks.append(asyncio.create_task(self._expire()))
 
-    async def _open_engines(self) -> list[tuple[Engine, Child | None]]:
+    async def _open_engines(self) -> list[tuple[Engine, Helper | None]]:
         """Each engine once, to see that it works here; what the workers begin with."""
         engines = list(self.engines.values())
         first = [(engines[i % len(engines)], self._worker(engines[i % len(engines)])) for i in range(self.workers)]
@@ -81,15 +82,15 @@ class Service:
             for engine, child in [*first, *rest]:
                 try:
                     await self._in_thread(child.ask, None, print, self.limits.work)
-                except ChildDiedError as death:
+                except WorkerDiedError as death:
                     raise EngineError(f"{engine.path}: a worker cannot open it: {death}") from death
         except BaseException:
             for _, child in first:
-                child.close()
+                child.stop(0)
             raise
         finally:
             for _, child in rest:
-                child.close()
+                child.stop(0)
         return list(first)
 
     async def stop(self) -> None:
@@ -105,7 +106,7 @@ class Service:
                 job.state, job.tries = WAITING, job.tries - 1
                 await self._keep(job)
         if self._looker is not None:
-            self._looker.close()
+            self._looker.stop(0)
         self._threads.shutdown(cancel_futures=True)
         self.store.close()
 
@@ -132,12 +133,12 @@ class Service:
         """What the file of a song declares, found out in a process of its own. Raises SeparationError."""
         async with self._looking:
             for _ in range(LOOK_TRIES):
-                self._looker = self._looker or Child(partial(looking, self._ffmpeg), self.limits.memory)
+                self._looker = self._looker or Helper(partial(looking, self._ffmpeg), self.limits.memory)
                 try:
                     return await self._ask(self._looker, order, lambda content: None, LOOK_SECONDS)  # type: ignore[no-any-return]
-                except ChildDiedError as death:
+                except WorkerDiedError as death:
                     self._log(f"the process that looks at songs died: {death}")
-                    self._looker.close()
+                    self._looker.stop(0)
                     self._looker = None
                 except BrokenWorkError as error:
                     self._log(str(error))
@@ -168,10 +169,10 @@ class Service:
 
     # What happens meanwhile.
 
-    def _worker(self, engine: Engine) -> Child:
-        return Child(partial(separating, engine.path, self._options, self._ffmpeg), self.limits.memory)
+    def _worker(self, engine: Engine) -> Helper:
+        return Helper(partial(separating, engine.path, self._options, self._ffmpeg), self.limits.memory)
 
-    async def _work(self, first: tuple[Engine, Child | None]) -> None:
+    async def _work(self, first: tuple[Engine, Helper | None]) -> None:
         """One job after the other, in one process as long as the engine stays the same."""
         engine, child = first
         try:
@@ -179,16 +180,16 @@ class Service:
                 job = await self._next()
                 wanted = self.engines[job.engine]
                 if child is not None and engine is not wanted:
-                    await self._in_thread(child.close)
+                    await self._in_thread(child.stop)
                     child = None
                 if child is None:
                     engine, child = wanted, await self._in_thread(self._worker, wanted)
                 if not await self._separate(job, child):
-                    await self._in_thread(child.close)
+                    await self._in_thread(child.stop)
                     child = None
         finally:
             if child is not None:
-                child.close()
+                child.stop(0)
 
     async def _next(self) -> Job:
         while True:
@@ -200,7 +201,7 @@ class Service:
             self._more.clear()
             await self._more.wait()
 
-    async def _separate(self, job: Job, child: Child) -> bool:
+    async def _separate(self, job: Job, child: Helper) -> bool:
         """One try; returns whether the worker lives."""
         if job.state != WAITING:  # cancelled while the worker came up
             return True
@@ -218,13 +219,13 @@ class Service:
         try:
             answer = await self._ask(child, order, heard, self.limits.work)
             job.seconds, job.files, state = answer["seconds"], answer["stems"], DONE
-        except ChildDiedError as death:
+        except WorkerDiedError as death:
             error, lives = str(death), False
-        except SeparationError as refusal:
-            error = str(refusal)
-        except BrokenWorkError as fault:
+        except (EngineError, ManifestError, BrokenWorkError) as fault:  # its text names files of this machine
             self._log(f"job {job.id}: {fault}")
             error = INTERNAL
+        except SeparationError as refusal:
+            error = str(refusal)
         self._children.pop(job.id, None)
         if job.state != WORKING:  # cancelled: the worker was killed, whether or not it had finished
             return False
@@ -273,7 +274,7 @@ class Service:
                     await self.cancel(job)
             await asyncio.sleep(min(SWEEP, max(0.1, self.limits.keep / 10)))
 
-    async def _ask(self, child: Child, order: Order, heard: Callable[[Any], None], seconds: float) -> Any:
+    async def _ask(self, child: Helper, order: Order, heard: Callable[[Any], None], seconds: float) -> Any:
         loop = asyncio.get_running_loop()
         return await self._in_thread(
             child.ask, order, lambda content: loop.call_soon_threadsafe(heard, content), seconds

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from runtime.pictures.plot import plot_song
 from runtime.separation.separator import Separator
 from runtime.songs.inputs import STDIN, NamedSong, real
 from runtime.songs.piped import as_file
-from runtime.songs.progress import song_progress
+from runtime.songs.progress import PICTURE, SEPARATION, Tell
 from runtime.songs.separate import Report, check_channels, separate_file
 
 
@@ -32,6 +33,7 @@ class Settings:
     channels: str = "refuse"  # as in `separate_file`
     existing: str = "refuse"  # what to do about files that exist: one of `part.EXISTING`
     plot: bool = False  # draw a picture beside the stems
+    songs: frozenset[Path] = frozenset()  # all of the batch, as `real` gives them: a stem never replaces one
 
 
 @dataclass(frozen=True)
@@ -67,57 +69,69 @@ class Outcome:
         return fields
 
 
-class Batch:
-    """`songs` that go through `separator` one after the other; `engine` is the name of its file."""
+def check_settings(settings: Settings, stems: Sequence[str]) -> None:
+    """Raises OptionError for settings that make no sense with an engine of these `stems`."""
+    if not settings.stems or not set(settings.stems) <= set(stems):
+        raise OptionError(f"--stems {','.join(settings.stems)}: this engine's stems are {', '.join(stems)}")
+    check_channels(settings.channels)
+    if settings.format is not None:
+        form_for(Form("WAV", "FLOAT"), settings.format, settings.subtype)
+    if settings.plot:
+        new_figure(1, 1)  # raises without matplotlib, before the work
 
-    def __init__(self, separator: Separator, engine: str, songs: list[NamedSong], settings: Settings) -> None:
-        """Raises OptionError for settings that make no sense, or songs whose stems would share a file."""
-        unknown = [stem for stem in settings.stems if stem not in separator.stems]
-        if unknown or not settings.stems:
-            raise OptionError(
-                f"--stems {','.join(settings.stems)}: this engine's stems are {', '.join(separator.stems)}"
-            )
-        check_channels(settings.channels)
-        if settings.format is not None:
-            form_for(Form("WAV", "FLOAT"), settings.format, settings.subtype)
-        if settings.plot:
-            new_figure(1, 1)  # raises without matplotlib, before the work
+
+def check_songs(songs: Sequence[NamedSong], settings: Settings) -> None:
+    """Raises OptionError for two songs whose stems would share a file."""
+    taken: dict[Path, Path] = {}
+    for song in songs:
+        for stem in settings.stems:
+            path = stem_file(settings, song, stem)
+            if path in taken:
+                raise OptionError(
+                    f"{taken[path]} and {song.path}: a stem of each would be written to {path}: separate them in "
+                    "two runs, with another -o for each"
+                )
+            taken[path] = song.path
+
+
+def stem_file(settings: Settings, song: NamedSong, stem: str, suffix: str = "") -> Path:
+    return settings.folder / song.name.with_name(f"{song.name.name}_{stem}{suffix}")
+
+
+class Batch:
+    """Songs that go through `separator` one after the other; `engine` is the name of its file."""
+
+    def __init__(self, separator: Separator, engine: str, settings: Settings) -> None:
+        """Raises OptionError for settings that make no sense."""
+        check_settings(settings, separator.stems)
         self.separator = separator
         self.engine = engine
-        self.songs = songs
         self.settings = settings
-        self._given = {real(song.path) for song in songs}
-        taken: dict[Path, Path] = {}
-        for song in songs:
-            for stem in settings.stems:
-                path = self._file(song, stem)
-                if path in taken:
-                    raise OptionError(
-                        f"{taken[path]} and {song.path}: a stem of each would be written to {path}: separate them in "
-                        "two runs, with another -o for each"
-                    )
-                taken[path] = song.path
 
-    def separate(self, song: NamedSong, label: str) -> Outcome:
-        """Separate one of the songs; progress is shown as `label`. Raises SeparationError."""
-        with _folder(self.settings.folder), as_file(song, self.settings.folder) as file:
-            return replace(self._separate(file, label), song=song.path)
+    def separate(self, song: NamedSong, tell: Tell, existing: str | None = None) -> Outcome:
+        """Separate `song`; `tell` hears how far it is. `existing` replaces that of the settings.
 
-    def _separate(self, song: NamedSong, label: str) -> Outcome:
-        settings = self.settings
+        Raises SeparationError.
+        """
+        settings = self.settings if existing is None else replace(self.settings, existing=existing)
+        with _folder(settings.folder), as_file(song, settings.folder) as file:
+            return replace(self._separate(file, settings, tell), song=song.path)
+
+    def _separate(self, song: NamedSong, settings: Settings, tell: Tell) -> Outcome:
         with open_song(song.path) as opened, _naming(song.path):
             form = form_for(opened.form, settings.format, settings.subtype)
             rate, samples = opened.sample_rate, opened.samples
             check_form(form, rate, opened.channels)
-        stems = {stem: self._file(song, stem, form.suffix) for stem in settings.stems}
+        stems = {stem: stem_file(settings, song, stem, form.suffix) for stem in settings.stems}
         plot = settings.folder / song.name.with_name(f"{song.name.name}.png") if settings.plot else None
-        wanted = self._to_write([*stems.values(), *([plot] if plot else [])])
+        wanted = _to_write([*stems.values(), *([plot] if plot else [])], settings)
         targets = {stem: path for stem, path in stems.items() if path in wanted}
         written: list[Path] = []
         report = None
         with _folder((settings.folder / song.name).parent):
             if targets:
-                with song_progress(label, samples, rate) as progress, _naming(song.path):
+                tell(SEPARATION, samples, rate, 0)
+                with _naming(song.path):
                     report = separate_file(
                         self.separator,
                         song.path,
@@ -125,35 +139,32 @@ class Batch:
                         form,
                         settings.clip,
                         settings.channels,
-                        progress,
+                        partial(tell, SEPARATION, samples, rate),
                         settings.existing,
                     )
                 written += report.written.values()
             if plot is not None and plot in wanted:
                 known = samples if report is None else report.samples
-                with (
-                    self.separator.times.stage("plot"),
-                    song_progress(f"{label}: picture", known, rate) as progress,
-                ):
+                tell(PICTURE, known, rate, 0)
+                with self.separator.times.stage("plot"):
                     title = f"{song.path.name}, separated by {self.engine}"
+                    progress = partial(tell, PICTURE, known, rate)
                     if plot_song(plot, title, song.path, stems, progress, settings.existing):
                         written.append(plot)
         return Outcome(song.path, stems, plot, written, report if report is not None and report.written else None)
 
-    def _file(self, song: NamedSong, stem: str, suffix: str = "") -> Path:
-        return self.settings.folder / song.name.with_name(f"{song.name.name}_{stem}{suffix}")
 
-    def _to_write(self, paths: list[Path]) -> list[Path]:
-        """Those of `paths` that are to be written. Raises OptionError for one that must not be."""
-        for path in paths:
-            if real(path) in self._given:
-                raise OptionError(f"{path}: is one of the songs: choose another folder with -o")
-        there = [path for path in paths if os.path.lexists(path)]
-        if there and self.settings.existing == "refuse":
-            raise OptionError(
-                f"{there[0]}: already exists: choose another folder with -o, or give --overwrite or --skip-existing"
-            )
-        return [path for path in paths if self.settings.existing == "replace" or path not in there]
+def _to_write(paths: list[Path], settings: Settings) -> list[Path]:
+    """Those of `paths` that are to be written. Raises OptionError for one that must not be."""
+    for path in paths:
+        if real(path) in settings.songs:
+            raise OptionError(f"{path}: is one of the songs: choose another folder with -o")
+    there = [path for path in paths if os.path.lexists(path)]
+    if there and settings.existing == "refuse":
+        raise OptionError(
+            f"{there[0]}: already exists: choose another folder with -o, or give --overwrite or --skip-existing"
+        )
+    return [path for path in paths if settings.existing == "replace" or path not in there]
 
 
 @contextmanager
@@ -165,10 +176,15 @@ def _naming(song: Path) -> Iterator[None]:
         raise type(error)(f"{song}: {error}") from error
 
 
+def missing_folders(path: Path) -> list[Path]:
+    """`path` and those around it that do not exist, the innermost first."""
+    return [each for each in (path, *path.parents) if not each.exists()]
+
+
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
     """Creates a folder to write into, and removes the folders it created if they stay empty. Raises AudioError."""
-    made = [each for each in (path, *path.parents) if not each.exists()]
+    made = missing_folders(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

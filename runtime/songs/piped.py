@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from runtime.audio.leftovers import own_prefix
 from runtime.errors import AudioError, OptionError, SeparationError
 from runtime.songs.inputs import STDIN, NamedSong, is_pipe, shown
 
@@ -40,7 +41,7 @@ def as_file(song: NamedSong, folder: Path) -> Iterator[NamedSong]:
         yield song
         return
     try:
-        temporary = tempfile.TemporaryDirectory(prefix=".bsm-", dir=folder)
+        temporary = tempfile.TemporaryDirectory(prefix=own_prefix(), dir=folder)
     except OSError as error:
         raise AudioError(f"{folder}: cannot be written ({error.strerror})") from error
     with temporary:

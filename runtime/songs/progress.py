@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from runtime.printable import printable
+
+# What is done with a song, one after the other.
+SEPARATION = "separation"
+PICTURE = "picture"
+Tell = Callable[[str, int | None, int, int], None]  # one of these, samples of the song if known, Hz, samples done
 
 
 @contextmanager
@@ -30,6 +35,29 @@ def song_progress(label: str, samples: int | None, sample_rate: int) -> Iterator
             bar.update(task, completed=done, state=state(done, samples, sample_rate, took))
 
         yield update
+
+
+@contextmanager
+def all_progress(label: str) -> Iterator[Tell]:
+    """Yields a function that shows all that is done with a song, as `song_progress` does."""
+    with ExitStack() as shown:
+        stage = ""
+        update: Callable[[int], None] = _ignored
+
+        def tell(what: str, samples: int | None, sample_rate: int, done: int) -> None:
+            nonlocal stage, update
+            if what != stage:
+                shown.close()
+                name = label if what == SEPARATION else f"{label}: {what}"
+                stage, update = what, shown.enter_context(song_progress(name, samples, sample_rate))
+            elif done:
+                update(done)
+
+        yield tell
+
+
+def _ignored(done: int) -> None:
+    """Nothing has begun."""
 
 
 def state(done: int, samples: int | None, sample_rate: int, took: float) -> str:

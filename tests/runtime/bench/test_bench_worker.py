@@ -9,7 +9,8 @@ import pytest
 from scripted import WORK, Scripted
 
 from runtime.bench.measure import Entry, measure
-from runtime.bench.worker import ContenderError, Worker, peak_memory
+from runtime.bench.worker import ContenderError, Worker
+from runtime.engine.memory import peak_memory
 
 pytestmark = pytest.mark.seconds
 

@@ -13,7 +13,7 @@ from fakes import separator_of
 from songs import files, lines, song
 
 from runtime import cli
-from runtime.songs import batch
+from runtime.songs import progress
 
 
 def test_a_tree_of_songs_keeps_its_form(run, capsys):
@@ -135,10 +135,10 @@ def test_a_picture_shows_how_far_it_is(run, monkeypatch):
     shown = []
 
     @contextmanager
-    def progress(label, samples, rate):
+    def shown_progress(label, samples, rate):
         yield lambda done: shown.append((label, done, samples, rate))
 
-    monkeypatch.setattr(batch, "song_progress", progress)
+    monkeypatch.setattr(progress, "song_progress", shown_progress)
     song("a.wav", samples=100000)
     assert run("a.wav", "--plot") == 0
     labels = list(dict.fromkeys(label for label, *_ in shown))
