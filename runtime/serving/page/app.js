@@ -13,10 +13,8 @@ const songs = new Songs();
 const player = new Player();
 const list = new List($("list"), $("song-row"), songs, open);
 const said = new Map(); // what was said last of a song
-let chosen = false; // whether the user chose what is open
 
 function open(job, byUser = true) {
-  chosen = byUser;
   player.open(job);
   show();
   if (byUser) $("song-name").focus();
@@ -53,8 +51,9 @@ function say() {
     const quarter = song.state === "working" ? Math.floor(4 * song.progress) : "";
     const key = `${song.state} ${quarter}`;
     if (said.get(song.id) !== key && said.has(song.id)) $("said").textContent = `${song.name}: ${words(song)}`;
-    if (said.get(song.id)?.startsWith("working") && song.state === "done" && !chosen) open(song, false);
+    const isNew = said.has(song.id) && !said.get(song.id).startsWith("done");
     said.set(song.id, key);
+    if (isNew && song.state === "done" && !player.job) open(song, false);
   }
 }
 

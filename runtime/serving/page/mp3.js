@@ -67,25 +67,19 @@ export class Mp3 {
     this.blob = new Blob([bytes]);
   }
 
-  /** Piece `k` decoded: an AudioBuffer of `step` samples (the last one is shorter), at the context's rate `rate`. */
+  /**
+   * Piece `k`, decoded by `context` of the rate `rate`: {buffer, offset, length}, of which `length` samples of `buffer`
+   * from `offset` on are the piece; that is `step`, and less for the last one.
+   */
   async decode(context, k) {
     const from = k * this.step + this.skip; // in samples of the stream
     const to = Math.min((k + 1) * this.step, this.length) + this.skip;
     const first = Math.max(0, Math.floor(from / this.perFrame) - LEAD);
     const last = Math.min(this.frames, Math.ceil(to / this.perFrame) + 1);
     const slice = await this.blob.slice(this.offsets[first], this.offsets[last]).arrayBuffer();
-    const decoded = await context.decodeAudioData(slice);
+    const buffer = await context.decodeAudioData(slice);
     // A decoder that drops samples drops them at the start.
-    const dropped = (last - first) * this.perFrame - decoded.length;
-    const offset = from - first * this.perFrame - dropped;
-    const piece = new AudioBuffer({
-      length: to - from,
-      numberOfChannels: decoded.numberOfChannels,
-      sampleRate: decoded.sampleRate,
-    });
-    for (let channel = 0; channel < decoded.numberOfChannels; channel += 1) {
-      piece.copyToChannel(decoded.getChannelData(channel).subarray(Math.max(0, offset)), channel);
-    }
-    return piece;
+    const dropped = (last - first) * this.perFrame - buffer.length;
+    return { buffer, offset: Math.max(0, from - first * this.perFrame - dropped), length: to - from };
   }
 }

@@ -59,9 +59,7 @@ export class Player {
     $("loading").textContent = "Loading the stems…";
     const hues = colours(job.stems.map((stem) => stem.name));
     const tracks = job.stems.map((stem) => new Track(stem.name, stem.preview));
-    this.#rows = job.stems.map(
-      (stem, place) => new StemRow(stem, hues[place], (change) => this.#mix(place, change)),
-    );
+    this.#rows = job.stems.map((stem, place) => new StemRow(stem, hues[place], () => this.#mix()));
     for (const row of this.#rows) this.#touch(row.strip);
     $("stems").replaceChildren(...this.#rows.map((row) => row.element));
     try {
@@ -79,7 +77,7 @@ export class Player {
     this.#opened += 1;
     for (const picture of this.#pictures) picture.stop();
     this.#transport?.close();
-    Object.assign(this, { job: null });
+    this.job = null;
     this.#transport = null;
     this.#pictures = [];
     this.#parts = [];
@@ -158,6 +156,7 @@ export class Player {
     $("play").disabled = false;
     const names = transport.tracks.map((track) => track.name);
     if (names.length > 2 && names.includes("vocals")) this.press(names.indexOf(REST), "isMuted");
+    this.#mix();
     $("loading").textContent = "Drawing the spectrograms…";
     this.#rule();
     this.#show();
@@ -231,9 +230,9 @@ export class Player {
     $("loop-words").textContent = `Loops ${time(loop.from / rate)} to ${time(loop.to / rate)}`;
   }
 
-  #mix(place, change) {
-    if (!this.isOpen) return;
-    Object.assign(this.#transport.channels[place], change);
+  #mix() {
+    if (!this.isOpen) return; // what is switched while the song loads is taken over after that
+    this.#transport.channels = this.#rows.map((row) => row.channel);
     this.#transport.mix();
     this.#rows.forEach((row, each) => row.heard(this.#transport.isHeard(each)));
   }

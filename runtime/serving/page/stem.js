@@ -9,12 +9,12 @@ const SPOKEN = 250; // ms between two values for assistive technology
 export class StemRow {
   #level = QUIETEST;
   #spoken = 0;
-  #state = { isMuted: false, isSolo: false };
+  channel = { volume: 1, isMuted: false, isSolo: false }; // as the user set it
 
-  /** `change` is called with what has changed: {isMuted}, {isSolo} or {volume}. */
-  constructor(stem, colour, change) {
+  /** `changed` is called when `channel` has changed. */
+  constructor(stem, colour, changed) {
     this.element = document.getElementById("stem-row").content.firstElementChild.cloneNode(true);
-    this.change = change;
+    this.changed = changed;
     const find = (selector) => this.element.querySelector(selector);
     const name = title(stem.name);
     this.element.dataset.colour = colour;
@@ -32,7 +32,8 @@ export class StemRow {
     volume.setAttribute("aria-label", `Volume of ${name}`);
     volume.oninput = () => {
       volume.setAttribute("aria-valuetext", `${Math.round(100 * volume.value)} %`);
-      change({ volume: Number(volume.value) });
+      this.channel.volume = Number(volume.value);
+      this.changed();
     };
     volume.ondblclick = () => {
       volume.value = 1;
@@ -46,9 +47,9 @@ export class StemRow {
 
   /** Switch `what`: "isMuted" or "isSolo". */
   press(what) {
-    this.#state[what] = !this.#state[what];
-    (what === "isMuted" ? this.mute : this.solo).setAttribute("aria-pressed", String(this.#state[what]));
-    this.change({ [what]: this.#state[what] });
+    this.channel[what] = !this.channel[what];
+    (what === "isMuted" ? this.mute : this.solo).setAttribute("aria-pressed", String(this.channel[what]));
+    this.changed();
   }
 
   heard(isHeard) {

@@ -25,7 +25,7 @@ export class Track {
     this.#decoder = new OfflineAudioContext(2, 1, this.mp3.rate);
   }
 
-  /** Piece `k`, decoded, as a promise of an AudioBuffer; the least recently asked for is forgotten. */
+  /** Piece `k` as a promise of what Mp3.decode gives; the least recently asked for is forgotten. */
   piece(k) {
     const kept = this.#pieces.get(k) ?? this.mp3.decode(this.#decoder, k);
     this.#pieces.delete(k);
@@ -37,10 +37,10 @@ export class Track {
   /** All samples in order, one channel, piece by piece; nothing of it is kept. */
   async *mono() {
     for (let k = 0; k < this.mp3.pieces; k += 1) {
-      const piece = await this.mp3.decode(this.#decoder, k);
-      const sum = piece.getChannelData(0).slice();
-      if (piece.numberOfChannels > 1) {
-        const right = piece.getChannelData(1);
+      const { buffer, offset, length } = await this.mp3.decode(this.#decoder, k);
+      const sum = buffer.getChannelData(0).slice(offset, offset + length);
+      if (buffer.numberOfChannels > 1) {
+        const right = buffer.getChannelData(1).subarray(offset, offset + length);
         for (let i = 0; i < sum.length; i += 1) sum[i] = (sum[i] + right[i]) / 2;
       }
       yield sum;

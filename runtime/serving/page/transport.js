@@ -12,6 +12,12 @@ const MARGIN = 0.02; // s before its first sample that a span must be whole
 const FADE = 0.008; // s, so that stopping does not click
 const TICK = 150; // ms between two looks at the schedule
 
+/** Let go of what a source plays, or a browser keeps it until it finds the time to look for garbage. */
+function release(source) {
+  source.disconnect();
+  source.buffer = null;
+}
+
 /** Plays `tracks`, which are loaded and of one length. Event "state" when it starts, stops or ends. */
 export class Transport extends EventTarget {
   loop = null; // {from, to} in samples
@@ -136,7 +142,10 @@ export class Transport extends EventTarget {
     this.#run = null;
     clearInterval(run.timer);
     const now = this.context.currentTime;
-    for (const gain of run.fade) gain.gain.setTargetAtTime(0, now, FADE / 3);
+    for (const gain of run.fade) {
+      if (run.sources.size === 0) gain.disconnect();
+      else gain.gain.setTargetAtTime(0, now, FADE / 3);
+    }
     for (const source of run.sources) source.stop(now + FADE);
   }
 
@@ -167,25 +176,29 @@ export class Transport extends EventTarget {
     const piece = Math.floor(from / this.step);
     const loops = this.loop !== null && from < this.loop.to;
     const to = Math.min((piece + 1) * this.step, this.length, loops ? this.loop.to : Infinity);
-    const buffers = await Promise.all(this.tracks.map((track) => track.piece(piece)));
+    const pieces = await Promise.all(this.tracks.map((track) => track.piece(piece)));
     if (this.#run !== run) return;
     // Too late for the moment that was planned: later, but all together.
     run.at = Math.max(run.at, Math.ceil((this.context.currentTime + run.pause) * this.rate));
-    const sources = buffers.map((buffer, place) => {
+    const sources = pieces.map(({ buffer, offset }, place) => {
       const source = new AudioBufferSourceNode(this.context, { buffer });
       source.connect(run.fade[place]);
-      source.start(run.at / this.rate, (from - piece * this.step) / this.rate, (to - from) / this.rate);
+      source.start(run.at / this.rate, (offset + from - piece * this.step) / this.rate, (to - from) / this.rate);
       return source;
     });
     if ((this.context.currentTime + MARGIN) * this.rate > run.at) {
       // Some may have been started after that sample: none of them is to be heard.
-      for (const source of sources) source.disconnect();
+      sources.forEach(release);
       run.pause *= 2;
       return;
     }
     for (const source of sources) {
       run.sources.add(source);
-      source.onended = () => run.sources.delete(source);
+      source.onended = () => {
+        run.sources.delete(source);
+        release(source);
+        if (this.#run !== run && run.sources.size === 0) run.fade.forEach((gain) => gain.disconnect());
+      };
     }
     run.spans.push({ at: run.at, from, to });
     run.at += to - from;

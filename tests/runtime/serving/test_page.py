@@ -184,7 +184,6 @@ def test_stems_are_downloaded_one_by_one_and_together(playing, with_a_song):
 
 
 def test_a_second_song_does_not_take_the_player_from_the_first(playing, tmp_path):
-    playing.click(selector=".song .open")
     playing.files(selector="#files", paths=[str(tune(tmp_path / "Second.wav", 3))])
     playing.waits_for(f"{WORDS}.every((words) => words.startsWith('Done')) && {WORDS}.length === 2")
     assert playing.text(selector="#song-name") == "My song.wav"
