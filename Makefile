@@ -5,13 +5,13 @@ BIN = $(VENV)/bin
 ALL_CORES = OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN)
 BINDINGS = tensorrt-cu12-bindings==10.9.0.34 tensorrt-cu12-bindings==11.4.0.106 tensorrt-lean-cu12-bindings==11.4.0.106
 WEB = onnxruntime-web@1.30.0 onnxruntime-node@1.30.0
+BROWSER = playwright-core@1.65.1 axe-core@4.14.1
 IN_PARALLEL = --numprocesses auto --dist worksteal
-
 TRITON_CLIENT = tritonclient==2.73.0 python-rapidjson==1.25
 # NumPy 2 past its requirement: of nvidia-pytriton only the server is used, with the runtime in it.
 TRITON_SERVER = nvidia-pytriton==0.7.0 onnxruntime==1.23.2 soundfile soxr typer rich
 
-.PHONY: demo install test test-fast test-gpu test-slow bindings embedding triton-client triton-server check-extras lint clean
+.PHONY: demo install test test-fast test-gpu test-slow bindings embedding browser triton-client triton-server check-extras lint clean
 
 # Exports the demo checkpoint, separates a song made on the spot, prints the figures.
 demo: $(VENV)/.export
@@ -19,7 +19,7 @@ demo: $(VENV)/.export
 
 install: $(VENV)/.dev
 
-test: $(VENV)/.dev bindings embedding triton-client
+test: $(VENV)/.dev bindings embedding browser triton-client
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 # For the inner loop: every room, without what traces a network, takes seconds or runs other programs.
@@ -72,6 +72,13 @@ build/embedding/headers/.made: .ci/headers
 build/embedding/node_modules/.made: Makefile
 	@if [ -z "$$(command -v npm)" ]; then echo "no npm, so no onnxruntime-web and -node: the tests that run them are skipped"; else \
 	  npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix build/embedding $(WEB) && touch $@; fi
+
+# What drives Chromium in the tests of the page, and looks for what hinders assistive technology: 17 MB.
+browser: build/browser/node_modules/.made
+
+build/browser/node_modules/.made: Makefile
+	@if [ -z "$$(command -v npm)" ]; then echo "no npm, so no playwright-core: the tests of the page are skipped"; else \
+	  npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix build/browser $(BROWSER) && touch $@; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
