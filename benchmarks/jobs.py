@@ -10,6 +10,7 @@ command to the end of the last one, the opening of the engine included.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import subprocess
 import sys
@@ -59,6 +60,7 @@ CONTENDERS = (
     Contender("one process", ((),)),
     Contender("--jobs auto", (("--jobs", "auto"),)),
     Contender("--shared, two commands", ALONE),
+    *([Contender("--ray local", (("--ray", "local"),))] if importlib.util.find_spec("ray") else []),
 )
 
 

@@ -23,7 +23,8 @@ from runtime.cluster.work import TRIES
 from runtime.errors import OptionError
 
 NAME = re.compile(r"([0-9]{1,9})\.(?:try-([0-9]{1,3})|(done)|(failed))")
-LOOK = 10.0  # s between two looks at the folder while there is nothing to claim
+LOOK = 0.5, 10.0  # s between two looks at the folder while there is nothing to claim: twice as long each time, up to
+FEW = 1000  # songs that are looked at one by one
 MISSES = 16  # claims in a row that others had made before: what is known of the folder is old
 
 
@@ -75,8 +76,10 @@ class Board:
         self._order = random.Random(json.dumps(owner, sort_keys=True))  # noqa: S311
         self._free: list[int] = []  # songs that nobody had claimed, when the folder was last listed
         self._misses = 0
-        self._looked = -float("inf")  # when the folder was last listed in vain, by `Clock.steady`
-        self._finished: set[int] = set()
+        self._next_look = -float("inf")  # after the folder was listed in vain, by `Clock.steady`
+        self._pause = LOOK[0]
+        self._known = Listing()
+        self._waiting: list[int] = []  # songs that others had when the folder was last looked at in vain
         self.held: dict[int, Claim] = {}
 
     def listing(self) -> Listing:
@@ -102,7 +105,7 @@ class Board:
                     self._misses = 0
                     return claim
                 self._misses += 1
-            if not self._free and self._clock.steady() - self._looked < min(self._lease / 10, LOOK):
+            if not self._free and self._clock.steady() < self._next_look:
                 return None
             claim = self._look(songs)
             if claim is not None or not self._free:
@@ -110,23 +113,42 @@ class Board:
 
     def _look(self, songs: Iterable[int]) -> Claim | None:
         """List the folder: what is free, or a claim of a song whose owner is dead."""
-        found = self.listing()
+        found = self._known = self._refreshed() or self.listing()
         self._misses = 0
-        self._finished = found.done
+        self._waiting = []
         left = [song for song in songs if song not in found.done]
         self._free = [song for song in left if song not in found.tries]
         self._order.shuffle(self._free)
-        if not self._free:
-            self._looked = self._clock.steady()
+        if self._free:
+            self._pause = LOOK[0]
+        else:
+            self._next_look = self._clock.steady() + self._pause
+            self._pause = min(2 * self._pause, LOOK[1], self._lease / 10)
+            self._waiting = left
             now = self._clock.now()
             claimed = [song for song in left if song not in self.held]
             self._order.shuffle(claimed)
             for song in claimed:
                 claim = self._take_over(song, found.tries[song], now)
                 if claim is not None:
-                    self._looked = -float("inf")
+                    self._next_look, self._pause = -float("inf"), LOOK[0]
                     return claim
         return None
+
+    def _refreshed(self) -> Listing | None:
+        """What is known of the folder, brought up to date where only a few songs are left; None: it must be listed."""
+        if not 0 < len(self._waiting) <= FEW:
+            return None
+        for song in self._waiting:
+            tries = self._known.tries[song]
+            if not self._claim(song, tries).exists():  # given back
+                return None
+            while self._claim(song, tries + 1).exists():
+                tries += 1
+            self._known.tries[song] = tries
+            if self._done(song).exists():
+                self._known.done.add(song)
+        return self._known
 
     def _take_over(self, song: int, tries: int, now: float) -> Claim | None:
         try:
@@ -173,8 +195,8 @@ class Board:
             self.held[song] = claim
 
     def is_finished(self, songs: Iterable[int]) -> bool:
-        """Whether all of `songs` were when the folder was last listed."""
-        return self._finished >= set(songs)
+        """Whether all of `songs` were when the folder was last looked at."""
+        return self._known.done >= set(songs)
 
     def beat(self) -> None:
         """Show that this owner is alive; to be called several times in the time of the lease."""

@@ -135,7 +135,7 @@ class LocalProcesses:
             yield from self._replace(place, str(died))
         except SeparationError as error:
             self._give_up(place, error)
-            if self._places:
+            if any(each.worker.is_open for each in self._places):
                 yield Note(f"one process fewer: {error}")
         else:
             if isinstance(message, Opened):

@@ -113,7 +113,7 @@ def _absolute(songs: list[NamedSong], wish: Settings) -> tuple[list[NamedSong], 
 
 def _of_the_result(options: dict[str, Any], wish: Settings) -> dict[str, Any]:
     """The options that the stems depend on."""
-    kept = {key: options[key] for key in ("overlap", "tta", "shifts", "procedure")}
+    kept = {key: options[key] for key in ("overlap", "tta", "shifts", "procedure", "precision_hint")}
     names = ("stems", "format", "subtype", "clip", "channels", "existing", "plot")
     return kept | {"output": recorded(wish.folder)} | {name: getattr(wish, name) for name in names}
 

@@ -127,7 +127,7 @@ def test_ten_thousand_songs_on_64_workers_that_die_are_each_finished_once(tmp_pa
         claim = workers[i].take(songs)
         if claim is None:
             if not workers[i].is_finished(songs):
-                heapq.heappush(events, (clock.time + 11, i, "start", 0))
+                heapq.heappush(events, (clock.time + 60, i, "start", 0))
         elif claim.dead:
             failed[claim.song] += workers[i].finish(claim.song, True, {"error": "died"})
             heapq.heappush(events, (clock.time, i, "start", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -49,11 +50,8 @@ def test_all_is_as_with_one_process(run, capsys):
     assert re.search("^4 songs: 3 separated, 0 skipped, 1 failed; 0.68 s of audio in", shared.out, re.M)
     journal = [{**line, "time": 0, "took": 0} for line in lines()]
     one, two = (sorted(each, key=lambda line: line["song"]) for each in (journal[:4], journal[4:]))
-    for line in two:
-        for key in ("stems", "written"):
-            if key in line:
-                line[key] = eval(repr(line[key]).replace("/two/", "/one/"))
-    assert one == two and len({line["engine_sha256"] for line in journal}) == 1
+    same = json.dumps(two).replace("/two/", "/one/").replace(f'"error": "{Path.cwd()}/', '"error": "')
+    assert json.loads(same) == one and len({line["engine_sha256"] for line in journal}) == 1
 
 
 def test_auto_takes_the_cores_and_says_nothing_of_it(run, capsys):
@@ -172,6 +170,11 @@ if __name__ == "__main__":
 """
 
 
+def at_work(parts):
+    """The first song is done, and so many stems of others are being written."""
+    return Path("separated/a_vocals.flac").exists() and len(list(Path().glob("separated/.bsm-*"))) == parts
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_stops_all_processes_and_nothing_is_half_written(run, tmp_path, monkeypatch, name):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[3])]))
@@ -183,7 +186,7 @@ def test_a_signal_stops_all_processes_and_nothing_is_half_written(run, tmp_path,
     process = subprocess.Popen(
         [sys.executable, "main.py", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: process.poll() is not None or (len(list(Path().glob("separated/.bsm-*"))) == 4))
+    wait_for(lambda: process.poll() is not None or at_work(4))
     assert process.poll() is None
     workers = {path.name.split("-")[2] for path in Path("separated").glob(".bsm-*")}
     process.send_signal(getattr(signal, name))

@@ -102,6 +102,7 @@ def test_songs_whose_workers_die_are_tried_again_and_a_poisonous_one_fails(job, 
 
 
 @needs_ray
+@pytest.mark.slow
 def test_a_machine_that_joins_late_takes_part_and_one_that_leaves_loses_no_song(job, tasks, machines, tmp_path):
     songs = tasks(*(f"s{i}" for i in range(8)), samples=300_000)
     joined = None
@@ -155,14 +156,16 @@ except Exception as error:
 
 
 @needs_ray
-def test_who_has_not_the_token_is_refused(machines):
-    for token in ("another token, of some length", None):
-        names = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
-        environment = names | ({"RAY_AUTH_TOKEN": token} if token else {"HOME": "/nonexistent"})
-        command = [sys.executable, "-c", CLIENT, machines.address]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.stdout.startswith(f"EngineError --ray {machines.address}: Ray cannot be reached"), done
-        assert done.stdout.count("\n") == 1 and "uthenticat" in done.stdout + done.stderr
+@pytest.mark.parametrize(
+    "token",
+    [{"RAY_AUTH_TOKEN": "another token, of some length"}, pytest.param({"HOME": "/none"}, marks=pytest.mark.slow)],
+)
+def test_who_has_not_the_token_is_refused(machines, token):
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"} | token
+    command = [sys.executable, "-c", CLIENT, machines.address]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith(f"EngineError --ray {machines.address}: Ray cannot be reached"), done
+    assert done.stdout.count("\n") == 1 and "uthenticat" in done.stdout + done.stderr
 
 
 DRIVER = """
@@ -183,6 +186,7 @@ for event in executor.run(iter([Task(1, NamedSong(Path("in/a.wav").absolute(), P
 
 
 @needs_ray
+@pytest.mark.slow
 def test_the_ray_of_a_killed_driver_ends(tasks, tmp_path):
     tasks("a", samples=44100 * 60)
     search = os.pathsep.join([str(TESTS), str(TESTS.parent)])
