@@ -25,7 +25,7 @@ def tensor_of(utils: Any, name: str, values: NDArray[Any]) -> Any:
     By DLPack, as the conversion of arrays in Triton 24.10 and earlier is compiled for NumPy 1, and gives empty tensors
     with NumPy 2.
     """
-    capsule = np.ascontiguousarray(values).__dlpack__()
+    capsule = np.require(values, requirements=["C", "W"]).__dlpack__()  # NumPy gives away no read-only arrays
     tensor = utils.Tensor.from_dlpack(name, capsule)
     # The name that DLPack gives a capsule that was taken. Triton's is another, about which NumPy complains.
     _set_name(capsule, TAKEN)

@@ -18,6 +18,7 @@ from runtime.serving.triton.models import AUDIO, SAMPLE_RATE
 
 Samples = NDArray[np.floating[Any]]
 MOST_BYTES = (1 << 31) - (1 << 20)  # gRPC's largest message, without what goes around the samples
+PATIENCE = 20.0  # s, for the server's first answers
 # Keywords of `open_separator` by which a song is separated: here they are the server's, where it has them.
 AT_SERVER = {
     **{
@@ -66,8 +67,8 @@ class TritonSeparator:
         self._client = grpc.InferenceServerClient(address)
         self.times = StageTimes()
         try:
-            config = self._client.get_model_config(model).config
-            version = self._client.get_server_metadata().version
+            config = self._client.get_model_config(model, client_timeout=PATIENCE).config
+            version = self._client.get_server_metadata(client_timeout=PATIENCE).version
         except error as cause:
             self.close()
             raise EngineError(f"{address}: {_reason(cause)}: is this the gRPC port, and {model} loaded?") from cause
