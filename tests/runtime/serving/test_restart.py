@@ -24,7 +24,7 @@ def kill_worker(served) -> None:
 def test_a_killed_server_goes_on_with_what_it_had_accepted(starting, songs):
     served = starting()
     done = served.until(served.sent(songs / "short.wav"), "done")
-    working, waiting = served.sent(songs / "long.flac"), served.sent(songs / "short.wav", format="flac")
+    working, waiting = served.sent(songs / "half.flac"), served.sent(songs / "short.wav", format="flac")
     served.until(working, "working")
     served.kill()
     left = served.data / "incoming" / "half"
@@ -45,7 +45,7 @@ def test_a_killed_server_goes_on_with_what_it_had_accepted(starting, songs):
 
 def test_a_stopped_server_costs_no_job_a_try(starting, songs):
     served = starting()
-    name = served.sent(songs / "long.flac")
+    name = served.sent(songs / "half.flac")
     served.until(name, "working")
     start = time.monotonic()
     with served.http.stream("GET", f"/api/jobs/{name}/events"):  # does not hold it up
@@ -58,7 +58,7 @@ def test_a_stopped_server_costs_no_job_a_try(starting, songs):
 
 def test_a_worker_that_dies_costs_its_job_one_try(starting, songs):
     served = starting()
-    name = served.sent(songs / "long.flac")
+    name = served.sent(songs / "half.flac")
     served.until(name, "working")
     kill_worker(served)
     assert served.until(name, "done")["tries"] == 2
