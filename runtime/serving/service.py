@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -257,14 +258,18 @@ class Service:
         self._more.set()
 
     async def _end(self, job: Job, state: str, error: str | None) -> None:
-        job.state, job.error, job.finished = state, error and printable(error).split("\n")[0], time.time()
-        job.progress = 1.0 if state == DONE else job.progress
-        if state != DONE:
-            job.files = []
-        self.counts.finished[state] += 1
-        await self._keep(job)
+        """Its last state, which is told when what it no longer needs is removed."""
+        line = error and printable(error).split("\n")[0]
+        ended = replace(job, state=state, error=line, finished=time.time(), files=job.files if state == DONE else [])
+        ended.progress = 1.0 if state == DONE else job.progress
         async with self._disk:
-            await self._in_thread(self.store.tidy, job)
+            await self._in_thread(self.store.save, ended)
+            await self._in_thread(self.store.tidy, ended)
+        if job.state == CANCELLED and state != CANCELLED:  # meanwhile; what cancels it comes after this
+            return
+        vars(job).update(vars(ended))
+        self.counts.finished[state] += 1
+        self.changes.tell(job)
 
     async def _keep(self, job: Job) -> None:
         async with self._disk:
