@@ -57,7 +57,7 @@ class Load:
         for number, kind in enumerate(kinds):
             self.ended[await self.song(kind, number)] += 1
             text = (await self.http.get("/metrics")).text
-            self.memory.append(int(text.split("process_resident_memory_bytes ")[1].split()[0]))
+            self.memory.append(int(text.rsplit("process_resident_memory_bytes ", 1)[1].split()[0]))
 
     async def song(self, kind: str, number: int) -> str:
         file = {"file": ("song.wav", self.content[kind])}

@@ -62,6 +62,7 @@ class Service:
     async def start(self) -> None:
         """Open the engines and begin. Raises SeparationError if an engine cannot be opened."""
         first = await self._open_engines()
+        self._looker = self._new_looker()
         for job in list(self.store.jobs.values()):
             if job.engine not in self.engines and not job.is_final:
                 await self._end(job, FAILED, f"its engine {job.engine} is no longer served here: send it again")
@@ -139,7 +140,7 @@ class Service:
         """What the file of a song declares, found out in a process of its own. Raises SeparationError."""
         async with self._looking:
             for _ in range(LOOK_TRIES):
-                self._looker = self._looker or Helper(partial(looking, self._ffmpeg), self.limits.memory or LOOK_MEMORY)
+                self._looker = self._looker or self._new_looker()
                 try:
                     return await self._ask(self._looker, order, lambda content: None, LOOK_SECONDS)  # type: ignore[no-any-return]
                 except WorkerDiedError as death:
@@ -174,6 +175,9 @@ class Service:
         await self._end(job, CANCELLED, None)
 
     # What happens meanwhile.
+
+    def _new_looker(self) -> Helper:
+        return Helper(partial(looking, self._ffmpeg), self.limits.memory or LOOK_MEMORY)
 
     def _worker(self, engine: Engine) -> Helper:
         return Helper(partial(separating, engine.path, self._options, self._ffmpeg), self.limits.memory)
