@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
 from starlette.datastructures import Headers
 
@@ -10,6 +13,7 @@ from runtime.serving.cli import read_token
 from runtime.serving.jobs import Job, Store, new_id
 from runtime.serving.names import base_name, song_name, stem_name
 from runtime.serving.security import COOKIE, Names, Token, is_loopback
+from runtime.serving.server import listen
 
 
 @pytest.mark.parametrize("given", ["", ".", "..", "/", "a/..", "\x00", "\u200b", "   ", "...wav/"])
@@ -121,3 +125,21 @@ def test_a_folder_serves_one_server(tmp_path):
         Store(tmp_path)
     store.close()
     Store(tmp_path).close()
+
+
+def test_answers_are_sent_without_delay():
+    async def delay_of_answer() -> int:
+        set_on = []
+        with listen("127.0.0.1", 0) as listening:
+            server = await asyncio.start_server(
+                lambda reader, writer: set_on.append(writer.get_extra_info("socket")), sock=listening
+            )
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            while not set_on:
+                await asyncio.sleep(0.001)
+            no_delay = set_on[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            server.close()
+        return no_delay
+
+    assert asyncio.run(delay_of_answer())
