@@ -100,7 +100,7 @@ def test_jobs_come_back_as_they_were(tmp_path):
     store = Store(tmp_path)
     jobs = [
         kept(store),
-        kept(store, created=2.0, state="done", seconds=2.5, files=[{"name": "vocals", "file": "vocals.wav"}]),
+        kept(store, created=2.0, state="done", progress=1.0, seconds=2.5, files=[{"name": "vocals"}]),
     ]
     store.close()
     again = Store(tmp_path)
@@ -128,18 +128,17 @@ def test_a_folder_serves_one_server(tmp_path):
 
 
 def test_answers_are_sent_without_delay():
-    async def delay_of_answer() -> int:
-        set_on = []
+    async def no_delay() -> int:
+        accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
         with listen("127.0.0.1", 0) as listening:
-            server = await asyncio.start_server(
-                lambda reader, writer: set_on.append(writer.get_extra_info("socket")), sock=listening
-            )
-            _, writer = await asyncio.open_connection(*listening.getsockname())
-            while not set_on:
-                await asyncio.sleep(0.001)
-            no_delay = set_on[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            writer.close()
+            server = await asyncio.start_server(lambda reader, writer: accepted.put_nowait(writer), sock=listening)
+            _, asking = await asyncio.open_connection(*listening.getsockname())
+            answering = await accepted.get()
+            set_to = answering.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for each in (asking, answering):
+                each.close()
+                await each.wait_closed()
             server.close()
-        return no_delay
+        return set_to
 
-    assert asyncio.run(delay_of_answer())
+    assert asyncio.run(no_delay())
