@@ -44,6 +44,9 @@ class Crew:
                     said = await self.in_thread(child.ask, None, print, self._limits.work)
                 except WorkerDiedError as death:
                     raise EngineError(f"{engine.path}: a worker cannot open it: {death}") from death
+                except BrokenWorkError as fault:
+                    reason = str(fault).strip().splitlines()[-1]
+                    raise EngineError(f"{engine.path}: a worker cannot open it ({reason})") from fault
                 if told.get(engine.name) != said:
                     told[engine.name] = said
                     log(f"{engine.name}: {'; '.join(said)}")

@@ -115,11 +115,6 @@ def test_a_worker_that_takes_too_long_is_stopped(starting, songs):
     assert "was not ready within" in job["error"]
 
 
-def test_a_song_takes_no_more_memory_than_a_worker_has(starting, songs):
-    served = starting("--max-memory", "100000")
-    assert served.until(served.sent(songs / "short.wav"), "done")
-
-
 def command(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     given = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(
@@ -147,7 +142,7 @@ def test_what_cannot_be_served_is_one_line(starting, engine, tmp_path):
         ([engine, "--token-file", "/dev/null"], "expected 16 printable"),
         (["song.wav"], "named like a song"),
         ([engine, "--stems", "vocals"], "are for --client"),
-        ([engine, "--max-memory", "256", "--port", "0"], "memory"),
+        ([engine, "--max-memory", "100"], "100 is not in the range"),
     ]:
         ended = command(*arguments, cwd=tmp_path)
         assert ended.returncode == 2, (arguments, ended)
