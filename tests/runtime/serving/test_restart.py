@@ -142,7 +142,7 @@ def test_what_cannot_be_served_is_one_line(starting, engine, tmp_path):
         ([engine, "--token-file", "/dev/null"], "expected 16 printable"),
         (["song.wav"], "named like a song"),
         ([engine, "--stems", "vocals"], "are for --client"),
-        ([engine, "--max-memory", "100"], "100 is not in the range"),
+        ([engine, "--max-memory", "100"], "greater than or equal to 512"),
     ]:
         ended = command(*arguments, cwd=tmp_path)
         assert ended.returncode == 2, (arguments, ended)
