@@ -1,9 +1,9 @@
 """A server under load: clients that send whole, hostile and cancelled songs at the same time.
 
-    python benchmarks/serve.py ENGINE [--clients 20] [--songs 200] [--seconds 2] [--workers 2]
+    python benchmarks/serve.py ENGINE [--clients 20] [--songs 200] [--seconds 2] [--workers 2] [--whole]
 
 A bsm-serve of its own is started in a temporary folder. Of ten songs seven are whole, one is cancelled as it waits or
-works, and two are hostile: text called song.wav, an hour of silence. Printed:
+works, and two are hostile: text called song.wav, an hour of silence; with --whole all are whole. Printed:
 
 - what became of the songs: each must end as it should, the stems of whole ones with all of their samples;
 - latency, of short answers (state of a job, list of jobs, cancelling) and of sending a song, which includes reading it;
@@ -57,7 +57,7 @@ class Load:
         for number, kind in enumerate(kinds):
             self.ended[await self.song(kind, number)] += 1
             text = (await self.http.get("/metrics")).text
-            self.memory.append(int(text.split("process_resident_memory_bytes ")[1].split()[0]))
+            self.memory.append(int(text.rsplit("process_resident_memory_bytes ", 1)[1].split()[0]))
 
     async def song(self, kind: str, number: int) -> str:
         file = {"file": ("song.wav", self.content[kind])}
@@ -96,8 +96,8 @@ def sound(samples: np.ndarray, rate: int, form: str, subtype: str) -> bytes:
     return made.getvalue()
 
 
-async def run(load: Load, clients: int, songs: int) -> float:
-    kinds = list(itertools.islice(itertools.cycle(KINDS), songs))
+async def run(load: Load, clients: int, songs: int, mix: tuple[str, ...]) -> float:
+    kinds = list(itertools.islice(itertools.cycle(mix), songs))
     random.Random(0).shuffle(kinds)  # noqa: S311
     start = time.perf_counter()
     await asyncio.gather(*(load.client(kinds[number::clients]) for number in range(clients)))
@@ -119,6 +119,7 @@ async def main() -> None:
     parser.add_argument("--songs", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--whole", action="store_true")
     args = parser.parse_args()
     samples = int(args.seconds * RATE)
     song = sound(np.random.default_rng(0).uniform(-0.5, 0.5, (samples, 2)), RATE, "WAV", "PCM_16")
@@ -134,12 +135,14 @@ async def main() -> None:
             limits = httpx.Limits(max_connections=2 * args.clients)
             async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as http:
                 load = Load(http, song, silence, samples)
-                took = await run(load, args.clients, args.songs)
+                took = await run(load, args.clients, args.songs, ("whole",) if args.whole else KINDS)
             left = sorted(str(path.relative_to(data)) for path in data.rglob("*") if path.is_file())
         finally:
             process.terminate()
             process.wait()
     print(f"{os.cpu_count()} cores, {args.workers} workers, {args.clients} clients; {args.songs} songs in {took:.0f} s")
+    whole = load.ended["whole"] * args.seconds
+    print(f"{whole:.0f} s of whole songs, {whole / took:.1f} times real time")
     print("ended:", ", ".join(f"{name} {count}" for name, count in sorted(load.ended.items())))
     print(f"answers 429: {load.refused}")
     show("short answers", load.short)

@@ -69,7 +69,8 @@ class Served:
 
     def children(self) -> list[int]:
         """Its worker processes, the eldest first."""
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        threads = Path(f"/proc/{self.process.pid}/task").iterdir()  # each of which has those that it started
+        found = [pid for thread in threads for pid in (thread / "children").read_text().split()]
         return sorted(int(pid) for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
 
     def files(self) -> list[str]:

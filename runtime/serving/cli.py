@@ -52,7 +52,7 @@ def serve(
     max_work: Annotated[float, typer.Option(min=0.1, metavar="MIN", help="Longest time for a song.")] = 240.0,
     max_memory: Annotated[
         int | None,
-        typer.Option(min=256, metavar="MB", help="Most memory of a worker, as addresses.", show_default="no limit"),
+        typer.Option(min=512, metavar="MB", help="Most memory of a worker, as addresses.", show_default="no limit"),
     ] = None,
     ffmpeg: Annotated[
         bool, typer.Option("--ffmpeg", help="Let an installed ffmpeg read what libsndfile cannot (M4A, video ...).")

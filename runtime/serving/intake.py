@@ -60,7 +60,7 @@ async def _received(service: Service, request: Request, boundary: bytes) -> Job:
 
 async def _look(service: Service, order: Order) -> Seen:
     try:
-        return await service.look(order)
+        return await service.crew.look(order)
     except TooLongError as error:
         raise HTTPException(413, str(error)) from error
     except OptionError as error:  # the format cannot hold this song

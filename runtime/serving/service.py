@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +15,13 @@ from runtime.cluster.work import TRIES
 from runtime.errors import EngineError, ManifestError, SeparationError
 from runtime.printable import printable
 from runtime.serving.child import BrokenWorkError, Helper
+from runtime.serving.crew import Crew, log
 from runtime.serving.events import Changes
 from runtime.serving.jobs import CANCELLED, DONE, FAILED, WAITING, WORKING, Job, Store
 from runtime.serving.metrics import Counts
 from runtime.serving.settings import Engine, Limits
-from runtime.serving.work import Order, Seen, looking, separating
+from runtime.serving.work import Order
 
-LOOK_SECONDS = 30.0  # to say what a file is
-LOOK_TRIES = 2
-LOOK_MEMORY = 16 << 30  # bytes of addresses, if no limit is given: libraries reserve some for each core
 SWEEP = 30.0  # s between two looks for what has expired
 INTERNAL = "the song cannot be separated: an error of the server, which its log describes"
 
@@ -48,19 +43,16 @@ class Service:
         self.counts, self.changes = Counts(), Changes()
         self.stopping = asyncio.Event()
         self.receiving = 0  # songs that have a place in the queue, though they are not whole yet
-        self._options, self._ffmpeg = options, ffmpeg
+        self.crew = Crew(engines, limits, workers, options, ffmpeg)
         self._queue: deque[Job] = deque()
         self._more = asyncio.Event()
         self._disk = asyncio.Lock()
-        self._looking = asyncio.Lock()
-        self._looker: Helper | None = None
         self._children: dict[str, Helper] = {}  # by the id of the job they work on
-        self._threads = ThreadPoolExecutor(workers + 4, thread_name_prefix="bsm-serve")
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Open the engines and begin. Raises SeparationError if an engine cannot be opened."""
-        first = await self._open_engines()
+        first = await self.crew.open()
         for job in list(self.store.jobs.values()):
             if job.engine not in self.engines and not job.is_final:
                 await self._end(job, FAILED, f"its engine {job.engine} is no longer served here: send it again")
@@ -74,30 +66,6 @@ class Service:
         self._tasks = [asyncio.create_task(self._work(each)) for each in first]
         self._tasks.append(asyncio.create_task(self._expire()))
 
-    async def _open_engines(self) -> list[tuple[Engine, Helper | None]]:
-        """Each engine once, to see that it works here; what the workers begin with."""
-        engines = list(self.engines.values())
-        first = [(engines[i % len(engines)], self._worker(engines[i % len(engines)])) for i in range(self.workers)]
-        rest = [(engine, self._worker(engine)) for engine in engines[self.workers :]]
-        told: dict[str, list[str]] = {}
-        try:
-            for engine, child in [*first, *rest]:
-                try:
-                    said = await self._in_thread(child.ask, None, print, self.limits.work)
-                except WorkerDiedError as death:
-                    raise EngineError(f"{engine.path}: a worker cannot open it: {death}") from death
-                if told.get(engine.name) != said:
-                    told[engine.name] = said
-                    self._log(f"{engine.name}: {'; '.join(said)}")
-        except BaseException:
-            for _, child in first:
-                child.stop(0)
-            raise
-        finally:
-            for _, child in rest:
-                child.stop(0)
-        return list(first)
-
     async def stop(self) -> None:
         """End the work; jobs that are not finished wait for the next start, without having lost a try."""
         self.stopping.set()
@@ -110,9 +78,7 @@ class Service:
             if job.state == WORKING:
                 job.state, job.tries = WAITING, job.tries - 1
                 await self._keep(job)
-        if self._looker is not None:
-            self._looker.stop(0)
-        self._threads.shutdown(cancel_futures=True)
+        self.crew.close()
         self.store.close()
 
     # What clients ask for.
@@ -134,26 +100,10 @@ class Service:
         """Bytes that songs which are not finished may still take."""
         return sum(job.room for job in self.store.unfinished())
 
-    async def look(self, order: Order) -> Seen:
-        """What the file of a song declares, found out in a process of its own. Raises SeparationError."""
-        async with self._looking:
-            for _ in range(LOOK_TRIES):
-                self._looker = self._looker or Helper(partial(looking, self._ffmpeg), self.limits.memory or LOOK_MEMORY)
-                try:
-                    return await self._ask(self._looker, order, lambda content: None, LOOK_SECONDS)  # type: ignore[no-any-return]
-                except WorkerDiedError as death:
-                    self._log(f"the process that looks at songs died: {death}")
-                    self._looker.stop(0)
-                    self._looker = None
-                except BrokenWorkError as error:
-                    self._log(str(error))
-                    raise SeparationError(f"{order.name}: cannot be read as audio") from error
-        raise SeparationError(f"{order.name}: cannot be read as audio: what reads it crashed or took too long")
-
     async def accept(self, job: Job, received: Path) -> None:
         """A job whose song is in the folder `received`."""
         async with self._disk:
-            await self._in_thread(self.store.add, job, received)
+            await self.crew.in_thread(self.store.add, job, received)
         self._queue.append(job)
         self._more.set()
 
@@ -161,7 +111,7 @@ class Service:
         """Cancel a job that is not final, and remove one that is."""
         if job.is_final:
             async with self._disk:
-                await self._in_thread(self.store.remove, job)
+                await self.crew.in_thread(self.store.remove, job)
             return
         child = self._children.get(job.id)
         job.state = CANCELLED  # what its worker says from now on is not heard
@@ -174,9 +124,6 @@ class Service:
 
     # What happens meanwhile.
 
-    def _worker(self, engine: Engine) -> Helper:
-        return Helper(partial(separating, engine.path, self._options, self._ffmpeg), self.limits.memory)
-
     async def _work(self, first: tuple[Engine, Helper | None]) -> None:
         """One job after the other, in one process as long as the engine stays the same."""
         engine, child = first
@@ -185,12 +132,12 @@ class Service:
                 job = await self._next()
                 wanted = self.engines[job.engine]
                 if child is not None and engine is not wanted:
-                    await self._in_thread(child.stop)
+                    await self.crew.in_thread(child.stop)
                     child = None
                 if child is None:
-                    engine, child = wanted, await self._in_thread(self._worker, wanted)
+                    engine, child = wanted, await self.crew.in_thread(self.crew.worker, wanted)
                 if not await self._separate(job, child):
-                    await self._in_thread(child.stop)
+                    await self.crew.in_thread(child.stop)
                     child = None
         finally:
             if child is not None:
@@ -222,12 +169,12 @@ class Service:
         order = Order(song, job.name, job.format, self.limits.seconds, tuple(job.stems))
         state, error, lives = FAILED, None, True
         try:
-            answer = await self._ask(child, order, heard, self.limits.work)
+            answer = await self.crew.ask(child, order, heard, self.limits.work)
             job.seconds, job.files, state = answer["seconds"], answer["stems"], DONE
         except WorkerDiedError as death:
             error, lives = str(death), False
         except (EngineError, ManifestError, BrokenWorkError) as fault:  # its text names files of this machine
-            self._log(f"job {job.id}: {fault}")
+            log(f"job {job.id}: {fault}")
             error = INTERNAL
         except SeparationError as refusal:
             error = str(refusal)
@@ -245,30 +192,34 @@ class Service:
 
     async def _after_death(self, job: Job, reason: str) -> None:
         self.counts.deaths += 1
-        self._log(f"job {job.id}: its worker died ({reason}), try {job.tries} of {TRIES}")
+        log(f"job {job.id}: its worker died ({reason}), try {job.tries} of {TRIES}")
         if job.tries >= TRIES:
             await self._end(job, FAILED, f"its worker died {job.tries} times: {reason}")
             return
         job.state, job.progress, job.started = WAITING, 0.0, None
         async with self._disk:
-            await self._in_thread(self.store.tidy, job)
+            await self.crew.in_thread(self.store.tidy, job)
         await self._keep(job)
         self._queue.appendleft(job)
         self._more.set()
 
     async def _end(self, job: Job, state: str, error: str | None) -> None:
-        job.state, job.error, job.finished = state, error and printable(error).split("\n")[0], time.time()
-        job.progress = 1.0 if state == DONE else job.progress
-        if state != DONE:
-            job.files = []
-        self.counts.finished[state] += 1
-        await self._keep(job)
+        """Its last state, which is told when what it no longer needs is removed."""
+        line = error and printable(error).split("\n")[0]
+        ended = replace(job, state=state, error=line, finished=time.time(), files=job.files if state == DONE else [])
+        ended.progress = 1.0 if state == DONE else job.progress
         async with self._disk:
-            await self._in_thread(self.store.tidy, job)
+            await self.crew.in_thread(self.store.save, ended)
+            await self.crew.in_thread(self.store.tidy, ended)
+        if job.state == CANCELLED and state != CANCELLED:  # meanwhile; what cancels it comes after this
+            return
+        vars(job).update(vars(ended))
+        self.counts.finished[state] += 1
+        self.changes.tell(job)
 
     async def _keep(self, job: Job) -> None:
         async with self._disk:
-            await self._in_thread(self.store.save, job)
+            await self.crew.in_thread(self.store.save, job)
         self.changes.tell(job)
 
     async def _expire(self) -> None:
@@ -278,15 +229,3 @@ class Service:
                 if job.finished is not None and now - job.finished >= self.limits.keep:
                     await self.cancel(job)
             await asyncio.sleep(min(SWEEP, max(0.1, self.limits.keep / 10)))
-
-    async def _ask(self, child: Helper, order: Order, heard: Callable[[Any], None], seconds: float) -> Any:
-        loop = asyncio.get_running_loop()
-        return await self._in_thread(
-            child.ask, order, lambda content: loop.call_soon_threadsafe(heard, content), seconds
-        )
-
-    async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
-
-    def _log(self, text: str) -> None:
-        print(f"bsm-serve: {text}", file=sys.stderr)

@@ -41,9 +41,10 @@ def served(starting: Callable[..., Served]) -> Served:
 
 @pytest.fixture(scope="session")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """short.wav: noise of 2 s; long.flac: ten minutes of silence, in a small file."""
+    """short.wav: noise of 2 s; half.flac, long.flac: silence of half a minute and of ten, in small files."""
     folder = tmp_path_factory.mktemp("songs")
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * 44100, 2))
     soundfile.write(folder / "short.wav", noise, 44100, subtype="PCM_16")
-    soundfile.write(folder / "long.flac", np.zeros((600 * 8000, 1)), 8000)
+    for name, seconds in (("half", 30), ("long", 600)):
+        soundfile.write(folder / f"{name}.flac", np.zeros((seconds * 8000, 1)), 8000)
     return folder

@@ -64,13 +64,13 @@ def test_a_full_queue_is_waited_for(starting, songs, client, tmp_path):
 def test_a_server_that_is_started_again_meanwhile_gives_the_stems(starting, songs, client, tmp_path):
     served = starting()
     port = served.url.rsplit(":", 1)[1]
-    again = threading.Timer(1.5, lambda: (served.kill(), starting("--port", port, folder=served.folder)))
+    again = threading.Timer(1.0, lambda: (served.kill(), starting("--port", port, folder=served.folder)))
     again.start()
     try:
-        assert client(served.url, songs / "long.flac", "-o", "out", "--stems", "vocals") == 0
+        assert client(served.url, songs / "half.flac", "-o", "out", "--stems", "vocals") == 0
     finally:
         again.join()
-    assert files("out") == ["long_vocals.flac"]
+    assert files("out") == ["half_vocals.flac"]
 
 
 def test_a_token_is_needed_and_shown(starting, songs, client, capsys, tmp_path):

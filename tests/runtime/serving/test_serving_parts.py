@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
 from starlette.datastructures import Headers
 
@@ -10,6 +13,7 @@ from runtime.serving.cli import read_token
 from runtime.serving.jobs import Job, Store, new_id
 from runtime.serving.names import base_name, song_name, stem_name
 from runtime.serving.security import COOKIE, Names, Token, is_loopback
+from runtime.serving.server import listen
 
 
 @pytest.mark.parametrize("given", ["", ".", "..", "/", "a/..", "\x00", "\u200b", "   ", "...wav/"])
@@ -96,7 +100,7 @@ def test_jobs_come_back_as_they_were(tmp_path):
     store = Store(tmp_path)
     jobs = [
         kept(store),
-        kept(store, created=2.0, state="done", seconds=2.5, files=[{"name": "vocals", "file": "vocals.wav"}]),
+        kept(store, created=2.0, state="done", progress=1.0, seconds=2.5, files=[{"name": "vocals"}]),
     ]
     store.close()
     again = Store(tmp_path)
@@ -121,3 +125,20 @@ def test_a_folder_serves_one_server(tmp_path):
         Store(tmp_path)
     store.close()
     Store(tmp_path).close()
+
+
+def test_answers_are_sent_without_delay():
+    async def no_delay() -> int:
+        accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        with listen("127.0.0.1", 0) as listening:
+            server = await asyncio.start_server(lambda reader, writer: accepted.put_nowait(writer), sock=listening)
+            _, asking = await asyncio.open_connection(*listening.getsockname())
+            answering = await accepted.get()
+            set_to = answering.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for each in (asking, answering):
+                each.close()
+                await each.wait_closed()
+            server.close()
+        return set_to
+
+    assert asyncio.run(no_delay())
