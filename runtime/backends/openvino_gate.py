@@ -62,13 +62,13 @@ def require_parity(backend: Backend, expected: Sequence[Expected], engine: Path,
     except EngineError as error:  # NaN, say
         raise EngineError(f"{engine}: the check of {backend.name} failed ({error}): use --device cpu") from error
     worst = max(differences, key=lambda each: each.max_error)
-    error = worst.max_error + manifest.parity.max_error
+    largest = worst.max_error + manifest.parity.max_error
     snr = sum_of_snr(worst.snr_db, manifest.parity.snr_db)
     words = (
         f"stems in {backend.name} differ from ONNX Runtime's by {worst.max_error:.1e} of the peak, so from PyTorch's "
-        f"by at most {error:.1e} (tolerance {tolerance:.0e}), SNR {snr:.0f} dB (at least {required:.0f})"
+        f"by at most {largest:.1e} (tolerance {tolerance:.0e}), SNR {snr:.0f} dB (at least {required:.0f})"
     )
-    if not (error <= tolerance and snr >= required):
+    if not (largest <= tolerance and snr >= required):
         raise EngineError(f"{engine}: {words}: use --device cpu")
     return f"checked once: {words}"
 
