@@ -189,4 +189,4 @@ class OpenVinoBackend:
 def reason(error: Exception) -> str:
     """OpenVINO gives its own source lines first, and what it is about last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[-1][:300]
+    return (lines or [type(error).__name__])[-1].removeprefix("-- ")[:300]
