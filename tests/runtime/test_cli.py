@@ -165,7 +165,7 @@ def test_songs_are_cut_as_msst_does_it(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     audio = song("a.wav", samples=15000)
 
-    def opened(engine, *, threads, device, **options):
+    def opened(engine, *, threads, device, precision_hint, **options):
         return separator_of(msst=(4, 1), **options)
 
     monkeypatch.setattr(cli, "open_separator", opened)
