@@ -14,8 +14,8 @@ from runtime.cluster.child import WorkerDiedError
 from runtime.cluster.work import TRIES
 from runtime.errors import EngineError, ManifestError, SeparationError
 from runtime.printable import printable
-from runtime.serving.child import BrokenWorkError, Helper
-from runtime.serving.crew import Crew, log
+from runtime.serving.child import BrokenWorkError, Helper, TooSlowError
+from runtime.serving.crew import OPEN_SECONDS, Crew, log
 from runtime.serving.events import Changes
 from runtime.serving.jobs import CANCELLED, DONE, FAILED, WAITING, WORKING, Job, Store
 from runtime.serving.metrics import Counts
@@ -167,12 +167,13 @@ class Service:
 
         song = self.store.path(job) / "song"
         order = Order(song, job.name, job.format, self.limits.seconds, tuple(job.stems))
-        state, error, lives = FAILED, None, True
+        state, error, lives, again = FAILED, None, True, False
         try:
+            await self.crew.ask(child, None, heard, OPEN_SECONDS)  # a new one opens its engine first
             answer = await self.crew.ask(child, order, heard, self.limits.work)
             job.seconds, job.files, state = answer["seconds"], answer["stems"], DONE
         except WorkerDiedError as death:
-            error, lives = str(death), False
+            error, lives, again = str(death), False, not isinstance(death, TooSlowError)
         except (EngineError, ManifestError, BrokenWorkError) as fault:  # its text names files of this machine
             log(f"job {job.id}: {fault}")
             error = INTERNAL
@@ -181,9 +182,11 @@ class Service:
         self._children.pop(job.id, None)
         if job.state != WORKING:  # cancelled: the worker was killed, whether or not it had finished
             return False
-        if not lives and not self.stopping.is_set():
+        if self.stopping.is_set() and not lives:
+            return False
+        if again:
             await self._after_death(job, error or "")
-        elif lives:
+        else:
             if state == DONE:
                 self.counts.song_seconds += job.seconds or 0.0
                 self.counts.work_seconds += time.time() - (job.started or time.time())
