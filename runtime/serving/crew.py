@@ -83,7 +83,7 @@ class Crew:
                     raise SeparationError(f"{order.name}: cannot be read as audio") from error
         raise SeparationError(f"{order.name}: cannot be read as audio: what reads it crashed or took too long")
 
-    async def ask(self, child: Helper, order: Order, heard: Callable[[Any], None], seconds: float) -> Any:
+    async def ask(self, child: Helper, order: Order | None, heard: Callable[[Any], None], seconds: float) -> Any:
         loop = asyncio.get_running_loop()
         return await self.in_thread(
             child.ask, order, lambda content: loop.call_soon_threadsafe(heard, content), seconds
