@@ -17,6 +17,10 @@ Tell = Callable[[Any], None]
 Work = Callable[[Any, Tell], Any]  # an order and what hears of its progress -> an answer
 
 
+class TooSlowError(WorkerDiedError):
+    """It was stopped, as its work took too long."""
+
+
 class BrokenWorkError(Exception):
     """The work failed in a way that nobody has thought of; the text is a traceback."""
 
@@ -30,8 +34,8 @@ class Helper(Child):
     def ask(self, order: Any, tell: Tell, seconds: float) -> Any:
         """The answer to `order`; `tell` gets what the work says meanwhile. At most `seconds`.
 
-        Raises WorkerDiedError, after which there is nothing left to ask, also if it was killed or took too long;
-        SeparationError as the work raised it; BrokenWorkError.
+        Raises WorkerDiedError, after which there is nothing left to ask, TooSlowError among it; SeparationError as the
+        work raised it; BrokenWorkError.
         """
         end = time.monotonic() + seconds
         self.send(order)
@@ -40,7 +44,7 @@ class Helper(Child):
             if left <= 0 or not self.pipe.poll(min(left, SILENCE)):
                 self.kill()
                 said = f"for {SILENCE:.0f} s" if left > SILENCE else f"within {seconds:.3g} s"
-                raise WorkerDiedError(f"it was stopped, as it was not ready {said}")
+                raise TooSlowError(f"it was stopped, as it was not ready {said}")
             kind, content = self.hear()
             if kind == "answer":
                 return content

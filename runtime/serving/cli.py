@@ -49,7 +49,7 @@ def serve(
     max_seconds: Annotated[float, typer.Option(min=1, metavar="S", help="Longest song.")] = 1800.0,
     max_upload: Annotated[int, typer.Option(min=1, metavar="MB", help="Largest file.")] = 500,
     queue: Annotated[int, typer.Option(min=1, metavar="N", help="Songs that may wait.")] = 50,
-    max_work: Annotated[float, typer.Option(min=0.1, metavar="MIN", help="Longest time for a song.")] = 240.0,
+    max_work: Annotated[float, typer.Option(min=0.01, metavar="MIN", help="Longest time for a song.")] = 240.0,
     max_memory: Annotated[
         int | None,
         typer.Option(min=512, metavar="MB", help="Most memory of a worker, as addresses.", show_default="no limit"),

@@ -15,6 +15,7 @@ from runtime.serving.child import BrokenWorkError, Helper
 from runtime.serving.settings import Engine, Limits
 from runtime.serving.work import Order, Seen, looking, separating
 
+OPEN_SECONDS = 3600.0  # for an engine: some compile it then
 LOOK_SECONDS = 30.0  # to say what a file is
 LOOK_TRIES = 2
 LOOK_MEMORY = 16 << 30  # bytes of addresses, if no limit is given: libraries reserve some for each core
@@ -41,7 +42,7 @@ class Crew:
         try:
             for engine, child in [*first, *rest]:
                 try:
-                    said = await self.in_thread(child.ask, None, print, self._limits.work)
+                    said = await self.in_thread(child.ask, None, print, OPEN_SECONDS)
                 except WorkerDiedError as death:
                     raise EngineError(f"{engine.path}: a worker cannot open it: {death}") from death
                 except BrokenWorkError as fault:
@@ -82,7 +83,7 @@ class Crew:
                     raise SeparationError(f"{order.name}: cannot be read as audio") from error
         raise SeparationError(f"{order.name}: cannot be read as audio: what reads it crashed or took too long")
 
-    async def ask(self, child: Helper, order: Order, heard: Callable[[Any], None], seconds: float) -> Any:
+    async def ask(self, child: Helper, order: Order | None, heard: Callable[[Any], None], seconds: float) -> Any:
         loop = asyncio.get_running_loop()
         return await self.in_thread(
             child.ask, order, lambda content: loop.call_soon_threadsafe(heard, content), seconds

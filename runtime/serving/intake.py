@@ -40,7 +40,10 @@ async def take(service: Service, request: Request) -> Job:
 
 async def _received(service: Service, request: Request, boundary: bytes) -> Job:
     name = new_id()
-    folder = service.store.incoming(name)
+    try:
+        folder = service.store.incoming(name)
+    except OSError as error:
+        raise no_room() from error
     try:
         form = await receive(request, boundary, folder / "song", service.limits.upload_bytes)
         service.counts.upload_bytes += form.size
@@ -53,6 +56,8 @@ async def _received(service: Service, request: Request, boundary: bytes) -> Job:
         if service.promised_room() + job.room > free_room(service.store.folder):
             raise no_room()
         await service.accept(job, folder)
+    except OSError as error:
+        raise no_room() from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return job

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from runtime.cluster.child import WorkerDiedError
 from runtime.cluster.work import TRIES
 from runtime.errors import EngineError, ManifestError, SeparationError
 from runtime.printable import printable
-from runtime.serving.child import BrokenWorkError, Helper
-from runtime.serving.crew import Crew, log
+from runtime.serving.child import BrokenWorkError, Helper, TooSlowError
+from runtime.serving.crew import OPEN_SECONDS, Crew, log
 from runtime.serving.events import Changes
 from runtime.serving.jobs import CANCELLED, DONE, FAILED, WAITING, WORKING, Job, Store
 from runtime.serving.metrics import Counts
@@ -167,12 +168,14 @@ class Service:
 
         song = self.store.path(job) / "song"
         order = Order(song, job.name, job.format, self.limits.seconds, tuple(job.stems))
-        state, error, lives = FAILED, None, True
+        state, error, lives, again = FAILED, None, True, False
+        answer: dict[str, Any] = {"seconds": job.seconds, "stems": []}
         try:
+            await self.crew.ask(child, None, heard, OPEN_SECONDS)  # a new one opens its engine first
             answer = await self.crew.ask(child, order, heard, self.limits.work)
-            job.seconds, job.files, state = answer["seconds"], answer["stems"], DONE
+            state = DONE
         except WorkerDiedError as death:
-            error, lives = str(death), False
+            error, lives, again = str(death), False, not isinstance(death, TooSlowError)
         except (EngineError, ManifestError, BrokenWorkError) as fault:  # its text names files of this machine
             log(f"job {job.id}: {fault}")
             error = INTERNAL
@@ -181,13 +184,15 @@ class Service:
         self._children.pop(job.id, None)
         if job.state != WORKING:  # cancelled: the worker was killed, whether or not it had finished
             return False
-        if not lives and not self.stopping.is_set():
+        if self.stopping.is_set() and not lives:
+            return False
+        if again:
             await self._after_death(job, error or "")
-        elif lives:
+        else:
             if state == DONE:
-                self.counts.song_seconds += job.seconds or 0.0
+                self.counts.song_seconds += answer["seconds"]
                 self.counts.work_seconds += time.time() - (job.started or time.time())
-            await self._end(job, state, error)
+            await self._end(job, state, error, answer["seconds"], answer["stems"])
         return lives
 
     async def _after_death(self, job: Job, reason: str) -> None:
@@ -197,30 +202,38 @@ class Service:
             await self._end(job, FAILED, f"its worker died {job.tries} times: {reason}")
             return
         job.state, job.progress, job.started = WAITING, 0.0, None
-        async with self._disk:
-            await self.crew.in_thread(self.store.tidy, job)
-        await self._keep(job)
+        await self._keep(job, tidy=True)
         self._queue.appendleft(job)
         self._more.set()
 
-    async def _end(self, job: Job, state: str, error: str | None) -> None:
+    async def _end(
+        self, job: Job, state: str, error: str | None, seconds: float | None = None, files: Sequence[Any] = ()
+    ) -> None:
         """Its last state, which is told when what it no longer needs is removed."""
-        line = error and printable(error).split("\n")[0]
-        ended = replace(job, state=state, error=line, finished=time.time(), files=job.files if state == DONE else [])
+        ended = replace(job, state=state, finished=time.time(), seconds=seconds or job.seconds, files=list(files))
+        ended.error = error and printable(error).split("\n")[0]
         ended.progress = 1.0 if state == DONE else job.progress
-        async with self._disk:
-            await self.crew.in_thread(self.store.save, ended)
-            await self.crew.in_thread(self.store.tidy, ended)
+        await self._write(ended, tidy=True)
         if job.state == CANCELLED and state != CANCELLED:  # meanwhile; what cancels it comes after this
             return
         vars(job).update(vars(ended))
         self.counts.finished[state] += 1
         self.changes.tell(job)
 
-    async def _keep(self, job: Job) -> None:
-        async with self._disk:
-            await self.crew.in_thread(self.store.save, job)
+    async def _keep(self, job: Job, tidy: bool = False) -> None:
+        await self._write(job, tidy)
         self.changes.tell(job)
+
+    async def _write(self, job: Job, tidy: bool) -> None:
+        """Its state on the disk. A full disk does not stop the work: then a restart finds an earlier state."""
+        async with self._disk:
+            try:
+                await self.crew.in_thread(self.store.save, job)
+            except OSError as error:
+                log(f"job {job.id}: its state cannot be written ({error.strerror})")
+            if tidy:
+                with suppress(OSError):
+                    await self.crew.in_thread(self.store.tidy, job)
 
     async def _expire(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -64,12 +65,17 @@ def test_a_full_queue_is_waited_for(starting, songs, client, tmp_path):
 def test_a_server_that_is_started_again_meanwhile_gives_the_stems(starting, songs, client, tmp_path):
     served = starting()
     port = served.url.rsplit(":", 1)[1]
-    again = threading.Timer(1.0, lambda: (served.kill(), starting("--port", port, folder=served.folder)))
+
+    def restart() -> None:
+        while not served.http.get("/api/jobs").json()["jobs"]:
+            time.sleep(0.02)
+        served.kill()
+        starting("--port", port, folder=served.folder)
+
+    again = threading.Thread(target=restart)
     again.start()
-    try:
-        assert client(served.url, songs / "half.flac", "-o", "out", "--stems", "vocals") == 0
-    finally:
-        again.join()
+    assert client(served.url, songs / "half.flac", "-o", "out", "--stems", "vocals") == 0
+    again.join()
     assert files("out") == ["half_vocals.flac"]
 
 

@@ -109,10 +109,11 @@ def test_jobs_expire(starting, songs):
     assert served.files() == ["lock"]
 
 
-def test_a_worker_that_takes_too_long_is_stopped(starting, songs):
-    served = starting("--max-work", "0.01")  # minutes
+def test_a_song_that_takes_too_long_fails_at_once(starting, songs):
+    served = starting("--max-work", "0.02")  # minutes
     job = served.until(served.sent(songs / "long.flac"), "failed")
-    assert "was not ready within" in job["error"]
+    assert (job["error"], job["tries"]) == ("it was stopped, as it was not ready within 1.2 s", 1)
+    assert served.until(served.sent(songs / "short.wav"), "done")  # by another worker
 
 
 def command(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
