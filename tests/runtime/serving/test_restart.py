@@ -119,7 +119,7 @@ def test_a_song_that_takes_too_long_fails_at_once(starting, songs):
 def command(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     given = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(
-        [sys.executable, "-m", "runtime.serving.cli", *map(str, arguments)],
+        [sys.executable, "-m", "runtime.serve_cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
