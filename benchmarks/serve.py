@@ -127,7 +127,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         options = ["--port", "0", "--data", str(data), "--workers", str(args.workers), "--queue", "15"]
-        command = [sys.executable, "-m", "runtime.serving.cli", str(args.engine), *options]
+        command = [sys.executable, "-m", "runtime.serve_cli", str(args.engine), *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
         try:
             assert process.stdout is not None  # noqa: S101

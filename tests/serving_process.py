@@ -84,7 +84,7 @@ def start(engine: Path, folder: Path, *arguments: str, token: str | None = None)
     given = {"PYTHONPATH": os.pathsep.join([str(WATCH), str(ROOT), os.environ.get("PYTHONPATH", "")])}
     given |= {"TMPDIR": str(folder / "tmp"), "WATCHED": str(folder / "watched"), "OMP_NUM_THREADS": "1"}
     given |= {} if token is None else {"BSM_SERVE_TOKEN": token}
-    command = [sys.executable, "-m", "runtime.serving.cli", str(engine), "--port", "0", "--data", "data", *arguments]
+    command = [sys.executable, "-m", "runtime.serve_cli", str(engine), "--port", "0", "--data", "data", *arguments]
     with (folder / "log").open("ab") as log:
         begin = log.tell()
         process = subprocess.Popen(command, cwd=folder, env=os.environ | given, stdout=log, stderr=log)

@@ -123,7 +123,7 @@ def test_bsm_export_says_what_to_install(missing):
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "python_multipart", "httpx"])
 def test_bsm_serve_says_what_to_install(missing):
-    done = python_without(missing, code="sys.argv[1:] = ['x.onnx']\nfrom runtime.serving.cli import main\nmain()")
+    done = python_without(missing, code="sys.argv[1:] = ['x.onnx']\nfrom runtime.serve_cli import main\nmain()")
     assert done.returncode == 2
     assert done.stderr == f"bsm-serve: {missing} is not installed: pip install 'bsmamba2[serve]'\n"
 

@@ -14,7 +14,7 @@ from serving_process import TOKEN
 from songs import files
 
 from runtime.command import exit_code
-from runtime.serving.cli import app
+from runtime.serve_cli import app
 
 pytestmark = pytest.mark.seconds
 

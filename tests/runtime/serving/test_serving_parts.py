@@ -9,7 +9,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from runtime.errors import OptionError
-from runtime.serving.cli import read_token
+from runtime.serve_cli import read_token
 from runtime.serving.jobs import Job, Store, new_id
 from runtime.serving.names import base_name, song_name, stem_name
 from runtime.serving.security import COOKIE, Names, Token, is_loopback

@@ -89,7 +89,9 @@ def serve(
         from runtime.serving.server import run_server
         from runtime.serving.settings import MB, Limits
     except ModuleNotFoundError as error:
-        raise OptionError(f"{error.name} is not installed: pip install 'bsmamba2[serve]'") from error
+        raise OptionError(
+            f"{(error.name or '').split('.')[0]} is not installed: pip install 'bsmamba2[serve]'"
+        ) from error
     if client is not None:
         return separate_songs(client, given or [], output, engine, stems, format, token)
     limits = Limits(
