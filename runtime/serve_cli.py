@@ -89,8 +89,9 @@ def serve(
         from runtime.serving.server import run_server
         from runtime.serving.settings import MB, Limits
     except ModuleNotFoundError as error:
-        missing = str(error.name).split(".")[0]
-        raise OptionError(f"{missing} is not installed: pip install 'bsmamba2[serve]'") from error
+        raise OptionError(
+            f"{(error.name or '').split('.')[0]} is not installed: pip install 'bsmamba2[serve]'"
+        ) from error
     if client is not None:
         return separate_songs(client, given or [], output, engine, stems, format, token)
     limits = Limits(

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -100,23 +100,23 @@ def run_server(
             "characters or more"
         )
     found = read_engines(engines)
-    listening = listen(host, port)
-    service = Service(found, Store(data.resolve()), limits, workers, options, ffmpeg)
-    guarded = create_app(service, Names(host, names), None if token is None else Token(token))
-    config = uvicorn.Config(
-        guarded,
-        http=Protocol,
-        ws="none",
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=END_SECONDS,
-    )
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{listening.getsockname()[1]}/"
-    return asyncio.run(_serve(config, service, listening, url, token is not None))
+    with listen(host, port) as listening, closing(Store(data.resolve())) as store:
+        service = Service(found, store, limits, workers, options, ffmpeg)
+        guarded = create_app(service, Names(host, names), None if token is None else Token(token))
+        config = uvicorn.Config(
+            guarded,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=END_SECONDS,
+        )
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listening.getsockname()[1]}/"
+        return asyncio.run(_serve(config, service, listening, url, token is not None))
 
 
 async def _serve(

@@ -80,7 +80,6 @@ class Service:
                 job.state, job.tries = WAITING, job.tries - 1
                 await self._keep(job)
         self.crew.close()
-        self.store.close()
 
     # What clients ask for.
 

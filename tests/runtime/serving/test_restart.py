@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from serving_process import PATIENCE, ROOT
+from serving_process import PATIENCE
+
+from runtime.command import exit_code
+from runtime.serve_cli import app
 
 pytestmark = pytest.mark.seconds
 
@@ -116,19 +117,8 @@ def test_a_song_that_takes_too_long_fails_at_once(starting, songs):
     assert served.until(served.sent(songs / "short.wav"), "done")  # by another worker
 
 
-def command(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    given = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(
-        [sys.executable, "-m", "runtime.serve_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env=given,
-        **options,
-    )
-
-
-def test_what_cannot_be_served_is_one_line(starting, engine, tmp_path):
+def test_what_cannot_be_served_is_one_line(starting, engine, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     served = starting()
     port = served.url.rsplit(":", 1)[1]
     for arguments, said in [
@@ -145,6 +135,6 @@ def test_what_cannot_be_served_is_one_line(starting, engine, tmp_path):
         ([engine, "--stems", "vocals"], "are for --client"),
         ([engine, "--max-memory", "100"], "greater than or equal to 512"),
     ]:
-        ended = command(*arguments, cwd=tmp_path)
-        assert ended.returncode == 2, (arguments, ended)
-        assert ended.stderr.count("\n") == 1 and said in ended.stderr, (arguments, ended.stderr)
+        assert exit_code(app, "bsm-serve", list(map(str, arguments))) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and said in error, (arguments, error)
