@@ -137,6 +137,7 @@ def test_closed_early_nothing_of_the_songs_under_way_is_left(job, tasks, machine
 
 
 @needs_ray
+@pytest.mark.slow
 def test_an_engine_that_no_worker_can_open_is_the_error_of_the_run(job, tasks, machines):
     with pytest.raises(EngineError, match=r"x.onnx: is broken$"):
         list(OnRay(job(fails="is broken"), machines.address, most=2, opener=opened).run(iter(tasks("a", "b"))))
@@ -155,11 +156,11 @@ except Exception as error:
 """
 
 
+WRONG = {"RAY_AUTH_TOKEN": "another token, of some length"}
+
+
 @needs_ray
-@pytest.mark.parametrize(
-    "token",
-    [{"RAY_AUTH_TOKEN": "another token, of some length"}, pytest.param({"HOME": "/none"}, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("token", [{"HOME": "/none"}, pytest.param(WRONG, marks=pytest.mark.slow)])
 def test_who_has_not_the_token_is_refused(machines, token):
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"} | token
     command = [sys.executable, "-c", CLIENT, machines.address]
