@@ -16,7 +16,7 @@ from on_gpu.page import as_html
 from on_gpu.results import state
 from on_gpu.work import TOLERANCES, Work
 
-from runtime.parity import difference
+from runtime.dsp import difference
 
 H100 = Machine(
     gpu="NVIDIA H100 80GB HBM3",

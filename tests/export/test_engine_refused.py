@@ -176,7 +176,7 @@ def test_impossible_options_are_refused(tiny, tmp_path, options, message):
         (["--ckpt", "demo", "-o", "/proc/x/y"], "cannot be written"),
         (["--frobnicate"], "No such option"),
         (["demo"], "demo: give the checkpoint with --ckpt: bsm-export --ckpt demo"),
-        ([], "give one of --ckpt PATH, --rebuild NAME, --inspect NAME, --list"),
+        ([], "give one of --ckpt PATH, --rebuild NAME, --inspect NAME, --triton DIR, --list"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(args, message, capsys, tmp_path, monkeypatch):

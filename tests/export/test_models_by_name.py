@@ -106,7 +106,7 @@ def test_a_terminal_shows_names_uncut_and_loses_nothing(capsys, monkeypatch, wid
     [
         (["--list", "kim", "--frames", "61"], "--frames: cannot be used with --list: leave it out"),
         (["--list", "--offline"], "--offline: cannot be used with --list: leave it out"),
-        (["--list", "--ckpt", "demo"], "give one of --ckpt PATH, --rebuild NAME, --inspect NAME, --list"),
+        (["--list", "--ckpt", "demo"], "give one of --ckpt PATH, --rebuild NAME, --inspect NAME, --triton DIR, --list"),
         (["--list", "kim", "unwa"], "unwa: --list takes one WORD"),
         (["--rebuild", "x", "--offline"], "--offline: cannot be used with --rebuild: leave it out"),
         (["--offline"], "give one of --ckpt PATH"),
