@@ -38,7 +38,12 @@ def exported(folder, kind="mamba2", frames=FRAMES, **options):
     return export_engine(tiny_checkpoint(folder, kind=kind), folder / "x", frames=frames, **options).engine
 
 
-@pytest.mark.parametrize("form", FORMS)
+QUICK = ("mamba2", "mamba2, waveforms, for GPUs", "transformer, for GPUs")
+
+
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=() if form in QUICK else pytest.mark.slow) for form in FORMS]
+)
 def test_forms(tracing, tmp_path, form):
     engine = exported(tmp_path, **FORMS[form])
     song = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 9000)).astype(np.float32)

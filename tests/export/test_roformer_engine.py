@@ -32,10 +32,9 @@ from runtime.engine.manifest import Msst
 from runtime.engine.reading import manifest_path, read_manifest
 
 TOLERANCE = 2e-5  # of the peak, from the waveform by NumPy's STFT in float32
-# Tracing takes most of a minute on two cores for three cases: those with the most unusual parts here, the others in
+# Tracing takes most of a minute on two cores for two cases: those with the most unusual parts here, the others in
 # `make test-slow`.
 FORMS = [
-    ("bs_linear_bands36_d24", "fp32", "cpu"),
     ("bs_value_residual_d24_L3", "fp32", "cpu"),
     ("bs_pope_d24_L2", "fp32", "cpu"),
     ("mel60_2stems_md3_skip_dc_match_d16_L3", "fp32", "cpu"),

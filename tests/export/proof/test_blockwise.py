@@ -31,10 +31,14 @@ def small_slices(monkeypatch):
     ("changes", "frames", "precision", "scan"),
     [
         ({}, FRAMES, "fp32", "chunked"),
-        ({}, LENGTHS, "fp16", "chunked"),
+        pytest.param({}, LENGTHS, "fp16", "chunked", marks=pytest.mark.slow),
         ({}, FRAMES, "bf16", "custom"),
         ({"kind": "transformer", "depth": 3, "value_residual": True}, LENGTHS, "fp32", "chunked"),
-        ({"kind": "transformer", "depth": 3, "linear_depth": 1, "skip_connection": True}, FRAMES, "fp32", "chunked"),
+        pytest.param(
+            {"kind": "transformer", "depth": 3, "linear_depth": 1, "skip_connection": True},
+            *(FRAMES, "fp32", "chunked"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_pieces_give_what_the_whole_gives(tracing, tmp_path, changes, frames, precision, scan):
