@@ -64,7 +64,7 @@ def test_without_a_gpu_every_contender_is_named(tmp_path):
     assert not (tmp_path / "out" / "work").exists()
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_a_bare_machine_runs_what_needs_pytorch_only(tmp_path):
     done = command(tmp_path, "--rehearse", "--only", "eager, fp32", "scan", "onnx")
     assert done.returncode == 0, done.stdout + done.stderr

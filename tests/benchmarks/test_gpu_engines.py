@@ -50,7 +50,7 @@ def test_a_plan_that_cannot_be_opened_is_not_a_failure():
         EngineSession(opened, on_gpu=False)
 
 
-@pytest.mark.parametrize("io", IOS)
+@pytest.mark.parametrize("io", [pytest.param(io, marks=pytest.mark.slow if io == "spectrum" else ()) for io in IOS])
 def test_an_engine_is_made_and_run(tmp_path, tracing, io):
     """As on a GPU, but on the CPU."""
     sizes = {each.name: getattr(TINY, each.name) for each in fields(TINY)}

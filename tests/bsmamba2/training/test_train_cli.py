@@ -28,7 +28,7 @@ def command(config: Path, songs: Path, output: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "bsmamba2.training.cli", *options, "--workers", "0", "--threads", "1", *more]
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(songs: Path, tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG)

@@ -54,7 +54,10 @@ def test_narrow_golden_engines_keep_their_snr(tracing, tmp_path, name, precision
     assert 10 * np.log10(np.sum(reference**2) / np.sum((STFT.inverse(out) - reference) ** 2)) >= least
 
 
-@pytest.mark.parametrize(("kind", "target"), [("mamba2", "cpu"), ("mamba2", "gpu"), ("transformer", "gpu")])
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [pytest.param("mamba2", "cpu", marks=pytest.mark.slow), ("mamba2", "gpu"), ("transformer", "gpu")],
+)
 def test_any_length_in_the_range(tracing, tmp_path, kind, target):
     checkpoint = tiny_checkpoint(tmp_path, kind=kind)
     done = export_engine(checkpoint, tmp_path / "x", frames=LENGTHS, target=target)
