@@ -10,12 +10,11 @@ from pathlib import Path
 
 from runtime.cluster.display import Display
 from runtime.cluster.work import TRIES, Event, Executor, Failure, Finished, Note, Retried, Task
-from runtime.printable import printable
 from runtime.songs.batch import Outcome
 from runtime.songs.inputs import NamedSong
 from runtime.songs.journal import Journal
 from runtime.songs.known import KnownSongs
-from runtime.songs.telling import near, outcome_lines, summary
+from runtime.songs.telling import near, outcome_lines, say, summary
 
 
 def drive(
@@ -59,9 +58,9 @@ class _Telling:
             self.finished(event)
         elif isinstance(event, Retried):
             name = near(event.task.song.path, self._here)
-            _say(f"{name}: its process died ({event.reason}), it is tried again ({event.tries} of {TRIES})")
+            say(f"{name}: its process died ({event.reason}), it is tried again ({event.tries} of {TRIES})")
         elif isinstance(event, Note):
-            _say(event.text)
+            say(event.text)
 
     def finished(self, event: Finished) -> None:
         song, result = event.task.song.path, event.result
@@ -72,7 +71,7 @@ class _Telling:
                 self._journal.add_failed(song, result.reason, **how)
             if self._debug and result.details:
                 print(result.details, file=sys.stderr)
-            _say(result.reason)
+            say(result.reason)
         else:
             self._done.append(result)
             if self._journal is not None:
@@ -83,9 +82,5 @@ class _Telling:
         songs = len(self._done) + self._failures
         print(summary(self._done, self._failures, took))
         if self._failures:
-            _say(f"{self._failures} of {songs} songs failed")
+            say(f"{self._failures} of {songs} songs failed")
         return 2 if self._failures else 0
-
-
-def _say(text: str) -> None:
-    print(f"bsm-run: {printable(text)}", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.cluster.child import WorkerDiedError
 from runtime.errors import EngineError, SeparationError
+from runtime.printable import printable
 from runtime.serving.child import BrokenWorkError, Helper
 from runtime.serving.settings import Engine, Limits
 from runtime.serving.work import Order, Seen, looking, separating
@@ -99,4 +100,6 @@ class Crew:
 
 
 def log(text: str) -> None:
-    print(f"bsm-serve: {text}", file=sys.stderr)
+    """Names of songs come from strangers, so nothing in them may steer a terminal."""
+    lines = map(printable, text.split("\n"))
+    print("bsm-serve: " + "\n".join(lines), file=sys.stderr)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import SeparationError
-from runtime.printable import printable
 from runtime.songs.batch import Batch, Outcome
 from runtime.songs.inputs import NamedSong, shown
 from runtime.songs.journal import Journal
 from runtime.songs.known import KnownSongs
 from runtime.songs.progress import all_progress
-from runtime.songs.telling import outcome_lines, summary
+from runtime.songs.telling import outcome_lines, say, summary
 
 
 def separate_in_turn(
@@ -39,7 +37,7 @@ def separate_in_turn(
                 raise
             if debug:
                 traceback.print_exc()
-            print(f"bsm-run: {printable(str(error))}", file=sys.stderr)
+            say(str(error))
         else:
             done.append(outcome)
             if journal is not None:
@@ -48,5 +46,5 @@ def separate_in_turn(
     if len(songs) > 1:
         print(summary(done, failures))
     if failures:
-        print(f"bsm-run: {failures} of {len(songs)} songs failed", file=sys.stderr)
+        say(f"{failures} of {len(songs)} songs failed")
     return 2 if failures else 0
