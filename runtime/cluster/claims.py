@@ -73,7 +73,9 @@ class Claims:
         if self._board.finish(event.task.number, failed, fields | {"tries": event.tries}):
             yield event
         else:
-            yield Note(f"{event.task.song.path}: another process has finished it, as this one was silent too long")
+            yield Note(
+                f"{shown(event.task.song.path)}: another process has finished it, as this one was silent too long"
+            )
 
     @contextmanager
     def _beating(self) -> Iterator[None]:

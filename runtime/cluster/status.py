@@ -12,7 +12,7 @@ from runtime.cluster.board import Board
 from runtime.cluster.claims import LEASE
 from runtime.cluster.shared import JOURNALS, SharedFolder, read_run
 from runtime.printable import counted, printable
-from runtime.songs.inputs import NamedSong
+from runtime.songs.inputs import NamedSong, shown
 
 WINDOW = timedelta(hours=1)  # whose songs the rate is of
 
@@ -29,10 +29,12 @@ def describe(folder: Path) -> list[str]:
     board = Board(shared.board, {}, shared.lease)
     found = board.listing()
     failed = failures_of(board, songs)
-    running = {song: tries for song, tries in sorted(found.tries.items()) if song not in found.done}
-    left = len(songs) - len(found.done)
+    numbers = range(1, len(songs) + 1)  # files of other names are not of this run
+    done = found.done.intersection(numbers)
+    running = {song: tries for song, tries in sorted(found.tries.items()) if song in numbers and song not in done}
+    left = len(songs) - len(done)
     lines = [
-        f"{len(songs)} songs: {len(found.done) - len(failed)} done, {len(failed)} failed, {len(running)} claimed, "
+        f"{len(songs)} songs: {len(done) - len(failed)} done, {len(failed)} failed, {len(running)} claimed, "
         f"{left - len(running)} waiting"
     ]
     now = board.now()
@@ -43,7 +45,9 @@ def describe(folder: Path) -> list[str]:
         where = f"{owner.get('host', '?')} ({owner.get('process', '?')})"
         hosts[where] += 1
         if owner and now - heard > shared.lease:
-            silent.append(f"  {songs[song - 1].path}: {where} was not heard of for {now - heard:.0f} s (try {tries})")
+            silent.append(
+                f"  {shown(songs[song - 1].path)}: {where} was not heard of for {now - heard:.0f} s (try {tries})"
+            )
     lines += [f"  {host}: {counted(number, 'song')}" for host, number in sorted(hosts.items())]
     lines += silent
     lines += [f"failed: {reason}" for reason in failed.values()]
@@ -68,6 +72,8 @@ def _times(folder: Path) -> Iterator[datetime]:
     for path in sorted((folder / JOURNALS).glob("*.jsonl")):
         for raw in path.read_bytes().splitlines():
             try:
-                yield datetime.fromisoformat(json.loads(raw)["time"])
+                time = datetime.fromisoformat(json.loads(raw)["time"])
             except (ValueError, KeyError, TypeError):  # it is being written
                 continue
+            if time.tzinfo is not None:
+                yield time

@@ -163,6 +163,9 @@ def test_the_status_says_who_is_at_what(start, capsys):
         song(f"in/{name}.wav", samples=44100 * 20)
     process = start("--jobs", "2", seconds=0.05)
     wait_for(lambda: len(list(Path().glob("work/songs/*.try-1"))) == 2)
+    for name in ("99.try-1", "98.done", "0.try-1"):  # of no song of this run
+        Path("work/songs", name).touch()
+    Path("work/journals/x.jsonl").write_text('{"time": "2026-01-01T00:00:00"}\n[]\n{"time": 1}\n')
     assert exit_code(cli.app, "bsm-run", ["--status", "work"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first == "3 songs: 0 done, 0 failed, 2 claimed, 1 waiting"
